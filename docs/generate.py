@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT
 
-from common.jobs.record import Record
+from common.jobs.record import STANDING, Record
 from common.wire.manifest import Manifest
 from common.wire.messages import Command, Event
 from common.wire.vocabulary import BotState, GoneCause, Meaning, Reason, RefusalCause, WorkerState, outward_status
@@ -100,7 +100,7 @@ def _introduction() -> list[str]:
         "Written by `./dev docs` from the code; changes by hand are lost.",
         "",
         "Every name stands under the prefix `redis.prefix` (default `poolmgr`): `jobs` is `poolmgr:jobs`. All times are"
-        " ISO 8601 in UTC unless something else is said. An empty field means: not yet, or none.",
+        " ISO 8601 in UTC unless something else is said. A field that is empty or missing means: not yet, or none.",
     ]
 
 
@@ -114,6 +114,9 @@ def _keys() -> Iterator[str]:
 def _bots() -> Iterator[str]:
     yield from ("", "## The session record: `bot:{bot_id}`", "")
     yield from _table(("field", "what"), ((f"`{name}`", meaning) for name, meaning in _record_meanings().items()))
+    known = ("bot_id", "meeting_url", "platform", "bot_name", "payload", "state", "status", "created_at", "seq")
+    always = ", ".join(f"`{name}`" for name in (*known, *STANDING))
+    yield from ("", f"In every record from the start: {always}. The others come with the first thing that they say.")
     yield from ("", "## A worker's record: a value in `vm:{vm_id}:workers`, JSON", "")
     yield from _fields(WORKER, msgspec.structs.asdict(WorkerRecord(WorkerState.IDLE, 0.0)))
 

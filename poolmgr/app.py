@@ -8,7 +8,7 @@ import asyncio
 import gc
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
 import msgspec
@@ -22,6 +22,7 @@ from common.jobs.job import JobRules
 from common.runtime import steps
 from common.runtime.cli.text import count
 from common.runtime.clock import Clock
+from common.runtime.log import together
 from common.runtime.loop.lag import watched
 from common.runtime.loop.turns import Turns, patience_s
 from common.runtime.recordings.store import Store
@@ -351,11 +352,14 @@ class Manager:
         except (*UNAVAILABLE, ResponseError) as error:  # away, or it takes no writes
             _log.warning("lease_kept", error=str(error), detail="it will run out by itself")
 
-    def _on_durable(self, decision: Decision) -> None:
-        log_decided(decision, self._traces.decided(decision, self.clock.wall()))
-        self.metrics.decided(decision)
-        if self._scaling:
-            self._scaling.decided(decision)
+    def _on_durable(self, decisions: Sequence[Decision]) -> None:
+        now = self.clock.wall()
+        with together():
+            for decision in decisions:
+                log_decided(decision, self._traces.decided(decision, now))
+                self.metrics.decided(decision)
+                if self._scaling:
+                    self._scaling.decided(decision)
 
     def _on_rejected(self, job: Rejected) -> None:
         log_rejected(job)

@@ -127,9 +127,10 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         link = recognise(text, rules.room_hosts, rules.jitsi_hosts, rules.other_hosts, guess_hosts=rules.guess_hosts)
     except BadLinkError as error:
         raise BadJobError("bad_link", f"meeting_link: {error}", bot_id) from error
-    name = "".join(
-        character for character in fields.bot_name if character.isprintable() or character in _JOINERS
-    ).strip(f" {_JOINERS}")
+    name = fields.bot_name
+    if not name.isprintable():
+        name = "".join(character for character in name if character.isprintable() or character in _JOINERS)
+    name = name.strip(f" {_JOINERS}")
     if not name:
         raise BadJobError("bad_field", "bot_name: has no printable character", bot_id)
     if fields.passcode and not fields.passcode.isprintable():
@@ -138,9 +139,7 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
     audio_url, transcription_url = sound.websocket_url if sound else "", words.webhook_url if words else ""
     _check_urls(fields.callback_url or "", audio_url, transcription_url, rules.outgoing, bot_id)
     try:
-        attributes = json.dumps(
-            fields.custom_attributes or {}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        attributes = _written(fields.custom_attributes) if fields.custom_attributes else "{}"
     except ValueError as error:
         raise BadJobError("bad_field", "custom_attributes: a number in it is too large", bot_id) from error
     leave = _automatic_leave(fields.automatic_leave)
@@ -188,6 +187,9 @@ def parse_job(payload: bytes, now: float, rules: JobRules) -> Job:
         warnings=found,
         held_meeting=_digest(link) if alone and not fields.probe else "",
     )
+
+
+_written: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def _check_urls(callback: str, sound: str, words: str, rules: OutgoingRules, bot_id: str) -> None:
@@ -243,6 +245,20 @@ def _digest(link: MeetingLink) -> str:
     return hashlib.sha256(f"{link.platform} {link.identity}".encode()).hexdigest()[:32]
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("an object names the same key twice")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
+
+
 def _read_object(payload: bytes) -> dict[str, Any]:
     if len(payload) > MAX_JOB_BYTES:
         raise BadJobError("too_large", f"the job is {len(payload)} bytes; at most {MAX_JOB_BYTES} are taken")
@@ -252,7 +268,7 @@ def _read_object(payload: bytes) -> dict[str, Any]:
         raise BadJobError("not_utf8", f"byte {error.start} is not UTF-8") from error
     try:
         # The standard library's parser, because only its hooks can refuse NaN and duplicate keys.
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = _decode(text)
     except RecursionError as error:
         raise BadJobError("not_json", _TOO_DEEP) from error
     except ValueError as error:
@@ -278,17 +294,6 @@ def _depth(text: str) -> int:
         return few
     steps = _STRING.sub("", text).encode(errors="replace").translate(_STEPS, _NO_STEPS)
     return max(accumulate(memoryview(steps).cast("b")))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("an object names the same key twice")
-    return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _bot_id(document: dict[str, Any]) -> str:

@@ -93,6 +93,8 @@ def _foreign_fields(said: Said) -> Iterator[str]:
 
 def _foreign_timeouts(said: Said) -> Iterator[str]:
     given = _object(said.document.get("automatic_leave"))
+    if not given:
+        return
     for name in _unknown(given, _LEAVE_ALLOWED):
         warning = f"automatic_leave.{_shown(name)}: is no field of ours, and is ignored"
         if meant := _meant(name, _LEAVE_FIELD_OF):
@@ -163,7 +165,12 @@ class Provider(NamedTuple):
     others: tuple[str, ...] = ()
 
 
+_NONE: Final = Provider()
+
+
 def provider_of(document: Mapping[str, Any]) -> Provider:
+    if "recording_config" not in document:
+        return _NONE
     transcript = _object(_object(document.get("recording_config")).get("transcript"))
     return named_provider(transcript.get("provider"))
 

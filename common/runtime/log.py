@@ -7,7 +7,7 @@ ids, or a link through `common.links.redaction.redact`.
 import logging
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,40 @@ with _without("rich"):
 _log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
+class _Lines:
+    """A logger that writes each line at once, but for those that are written together."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    def msg(self, line: bytes) -> None:
+        sys.stderr.buffer.write(line + b"\n")
+        if not self._held:
+            sys.stderr.buffer.flush()
+
+    debug = info = warning = error = critical = msg
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held:
+                sys.stderr.buffer.flush()
+
+
+_lines = _Lines()
+
+
+def together() -> AbstractContextManager[None]:
+    """The lines that are logged in this context are written as few times as the buffer allows: a system call for each
+    line costs more than the line. Nothing may be awaited in it.
+    """
+    return _lines.together()
+
+
 def configure(settings: LogSettings, *, program: str) -> None:
     """Set up structlog for the process. Idempotent."""
     on_terminal = sys.stderr.isatty() if settings.format == "auto" else settings.format == "console"
@@ -60,9 +94,7 @@ def configure(settings: LogSettings, *, program: str) -> None:
             *rendering,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
-        logger_factory=(
-            structlog.PrintLoggerFactory(sys.stderr) if on_terminal else structlog.BytesLoggerFactory(sys.stderr.buffer)
-        ),
+        logger_factory=(structlog.PrintLoggerFactory(sys.stderr) if on_terminal else lambda *_: _lines),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(program=program)

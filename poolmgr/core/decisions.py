@@ -256,9 +256,8 @@ class ForgetVm(msgspec.Struct, frozen=True):
     vm_id: str
 
 
-Written = (
-    Accept
-    | Assign
+Alone = (
+    Assign
     | Reschedule
     | Move
     | Note
@@ -279,6 +278,6 @@ Written = (
     | KeepVm
     | ForgetVm
 )
-"""The decisions that change something in Redis."""
+"""The decisions that change something in Redis by a script of their own. Bots are accepted several at once."""
 
-Decision = Written | Unsaid
+Decision = Accept | Alone | Unsaid

@@ -5,7 +5,7 @@ load, and a single job is sent at once.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from common.runtime import steps
 from common.runtime.clock import Clock
@@ -20,9 +20,11 @@ _MOST_AT_ONCE = 2000
 
 
 class Dispatcher:
-    """Events in, durable decisions out. `on_durable` is called with every decision once it is in Redis."""
+    """Events in, durable decisions out. `on_durable` is called with every batch of decisions once it is in Redis."""
 
-    def __init__(self, pool: Pool, ledger: Ledger, clock: Clock, on_durable: Callable[[Decision], None]) -> None:
+    def __init__(
+        self, pool: Pool, ledger: Ledger, clock: Clock, on_durable: Callable[[Sequence[Decision]], None]
+    ) -> None:
         self.pool = pool
         self._ledger = ledger
         self._clock = clock
@@ -63,8 +65,7 @@ class Dispatcher:
                 self._work.clear()
             news = await self._ledger.apply(batch, self._clock.wall())
             steps.done(ManagerStep.DECISION_APPLIED)
-            for decision in batch:
-                self._on_durable(decision)
+            self._on_durable(batch)
             for event in news:
                 self.put(event)
             async with self._progress:

@@ -1,6 +1,7 @@
 """Logs decisions once they are durable: fixed event names, facts as fields, ids and no links."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -32,11 +33,23 @@ def log_rejected(job: Rejected) -> None:
 
 def log_decided(decision: Decision, trace: Mapping[str, str]) -> None:
     """`trace`: the fields of the bot's trace for the log."""
+    if not trace:  # mostly; and a context of its own takes longer than a line
+        _log_decided(decision)
+        return
     with structlog.contextvars.bound_contextvars(**trace):
         _log_decided(decision)
 
 
 def _log_decided(decision: Decision) -> None:
+    if isinstance(decision, _OF_WHAT_IS_OVERDUE):
+        _log_overdue(decision)
+    _log_change(decision)
+
+
+_OF_WHAT_IS_OVERDUE: Final = (Ask, EndByForce, End, KeepVm, Retire)
+
+
+def _log_overdue(decision: Ask | EndByForce | End | KeepVm | Retire) -> None:
     match decision:
         case Ask(reason=Reason.OVERDUE):
             _log.warning("bot_overdue", **_whose(decision), step="asked")
@@ -52,7 +65,6 @@ def _log_decided(decision: Decision) -> None:
             _log.warning("worker_overdue", vm_id=decision.vm_id, worker_id=decision.worker_id, reason=decision.why)
         case _:
             pass
-    _log_change(decision)
 
 
 def _whose(decision: Ask | EndByForce) -> dict[str, str | int]:

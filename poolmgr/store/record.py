@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from common.jobs.record import Fields, Record, epoch, iso
+from common.wire import codec, messages
 from common.wire.messages import BotSaw, BotStreamed, BotTranscribed, BotVitals
 from common.wire.vocabulary import BotState, Feed, Reason, WorkerState, outward_status
 from poolmgr.core.decisions import (
@@ -39,7 +40,7 @@ _CLEARED_WITH_ATTEMPT: Final = (
 
 
 def accepted(decision: Accept) -> Fields:
-    """The fields of a new record besides BLANK. Together they are all fields that other programs read."""
+    """The fields of a new record that say something. STANDING has the others that are in it."""
     return {
         **decision.job.to_hash(),
         "bot_id": decision.bot_id,
@@ -212,6 +213,18 @@ def worker_record(decision: KeepWorker | Warm | Retire | Assign, at: float) -> b
             bot = (decision.join.bot_id, decision.kind)
             record = WorkerRecord(WorkerState.BUSY, at, decision.born, *bot, decision.display)
     return msgspec.json.encode(record)
+
+
+def order_of(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, bytes]:
+    """The worker, its new record, and the message that orders its agent to do something."""
+    match decision:
+        case Warm(worker_id=worker_id):
+            message = messages.Warm(worker_id, decision.display)
+        case Assign(join=message):
+            pass
+        case _:  # Retire
+            message = messages.Retire(decision.worker_id, decision.by_force)
+    return message.worker_id, worker_record(decision, at), codec.encode(message)
 
 
 def worker_from(vm_id: str, worker_id: str, raw: bytes) -> Worker:

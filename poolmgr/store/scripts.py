@@ -7,7 +7,6 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from common.jobs.record import BLANK
 from common.runtime.redis.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
 from common.runtime.redis.scripts import STATES
 from common.wire.minutes import CAPTIONS
@@ -26,7 +25,6 @@ SCRIPTS: Final = Library(
         "REJECTED": "rejected",
         "ERROR": Status.ERROR,
         "INVALID_REQUEST": Reason.INVALID_REQUEST,
-        "BLANK": tuple(str(part) for pair in BLANK.items() for part in pair),
         "MOST_NOTED": MOST_NOTED,
         "STORY_MOST": 300,
         "STORY_BEGINNING": 50,
@@ -153,36 +151,15 @@ def act(*, actions: Key, action: Pairs) -> bool: ...
 @SCRIPTS.script("status", FENCE)
 def accept(
     *,
-    bot: Key,
     taken: Key,
     live: Key,
     all_bots: Key,
     status: Key,
-    story: Key,
-    workers: OptionalKey,
-    commands: OptionalKey,
-    dedup: OptionalKey,
     outbox: OptionalKey,
-    owned: OptionalKey,
-    submitted: OptionalKey,
-    meeting: OptionalKey,
-    indexes: Keys,
-    bot_id: str,
-    payload: str,
-    created: float,
-    at: str,
-    state: str,
-    status_word: str,
+    own: Keys,
     keep: int,
     dedup_life_s: int,
-    traceparent: str,
-    entry: bytes,
-    assigned_at: str,
-    assigned_status_word: str,
-    vm_id: str,
-    assigned_entry: bytes,
-    orders: Values,
-    fields: Pairs,
+    bots: Values,
 ) -> bool: ...
 
 

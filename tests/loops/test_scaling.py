@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from common.runtime.clock import Clock
 from common.wire.messages import BotEnded, Heartbeat, WorkerGone, WorkerReport
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.app import Manager
-from poolmgr.core.decisions import Accept, Enqueue
+from poolmgr.core.decisions import Accept, Decision, Enqueue
 from poolmgr.core.events import DrainRequested, JobAccepted, LeaveRequested
 from poolmgr.core.pool import Pool
 from poolmgr.loops.dispatcher import Dispatcher
@@ -141,9 +141,12 @@ async def ground(world: World) -> AsyncGenerator[Ground]:
     ledger = hand._ledger  # pyright: ignore[reportPrivateUsage]
     async with asyncio.TaskGroup() as group:
         made = list[Ground]()
-        dispatcher = Dispatcher(
-            Pool(POOL, epoch=1), ledger, clock, lambda decision: made[0].scaling.decided(decision) if made else None
-        )
+
+        def decided(decisions: Sequence[Decision]) -> None:
+            for decision in decisions if made else ():
+                made[0].scaling.decided(decision)
+
+        dispatcher = Dispatcher(Pool(POOL, epoch=1), ledger, clock, decided)
         made.append(Ground(world, dispatcher, clock))
         running = group.create_task(dispatcher.run(), name="dispatcher")
         yield made[0]

@@ -46,6 +46,9 @@ _STEPS: Final = 25
 _SLACK_S: Final = 30
 """A run takes less than this. Whatever has an end has it in a multiple of it."""
 
+_OF_REDIS: Final = ("sequence",)
+"""Fields of stream entries with an id that Redis gave."""
+
 _DATABASE: Final = 15
 """Emptied before every run, so no test keeps anything in it."""
 
@@ -226,7 +229,8 @@ def _value(kind: bytes, raw: Any) -> Value:
         case b"hash":
             return _pairs(raw)
         case _:
-            return [_pairs(fields) for _, fields in raw]
+            entries = [_pairs(fields) for _, fields in raw]
+            return [{name: value for name, value in entry.items() if name not in _OF_REDIS} for entry in entries]
 
 
 def _pairs(flat: list[bytes]) -> dict[str, str]:

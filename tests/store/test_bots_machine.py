@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from msgspec.structs import replace
 
-from common.jobs.record import BLANK, Job, Record, iso
+from common.jobs.record import STANDING, Job, Record, iso
 from common.wire import codec, messages
 from common.wire.messages import BotSaw, BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -157,7 +157,7 @@ class Bots(OnRedis):
         if self.bot(accept.bot_id):
             return False
         k, job = self.keys, accept.job
-        self.bot(accept.bot_id).update(text({**BLANK, **record.accepted(accept)}))
+        self.bot(accept.bot_id).update(text({**STANDING, **record.accepted(accept)}))
         self.tell(accept.bot_id, accept.at)
         self.relate(accept.bot_id, accept, accept.at)
         self.plain.ends_in(k.story(accept.bot_id), LONG_S)
@@ -231,6 +231,21 @@ class Bots(OnRedis):
             self.order(vm_id, messages.Warm("w3"), record.worker_record(warm, at))
         self.apply(*decisions, agrees=agrees)
 
+    @rule(names=st.lists(bot_ids, min_size=2, max_size=4, unique=True), which=st.sets(st.integers(0, 3)), job=jobs)
+    def several_jobs_become_bots_at_once(self, names: list[str], which: set[int], job: Job) -> None:
+        """All or none of them; some find a worker at once."""
+        accepts, at = [self.make_accept(bot_id, job) for bot_id in names], self.moment()
+        agrees = not any(map(self.bot, names))
+        decisions: list[Decision] = []
+        for place, (bot_id, accept) in enumerate(zip(names, accepts, strict=True)):
+            decisions.append(accept)
+            assert not agrees or self.expect_accepted(accept)
+            if place in which:
+                assign = self.make_assign(bot_id, 1, "vm1", f"w{place}")
+                decisions.append(assign)
+                assert not agrees or self.expect_assigned(assign, at)
+        self.apply(*decisions, agrees=agrees)
+
     @rule(bot_id=bot_ids, offset=offsets, vm_id=vm_ids, worker_id=worker_ids)
     def a_bot_is_assigned(self, bot_id: str, offset: int, vm_id: str, worker_id: str) -> None:
         assign = self.make_assign(bot_id, self.attempt(bot_id) + 1 + offset, vm_id, worker_id)
@@ -290,7 +305,8 @@ class Bots(OnRedis):
 
     def add_evidence(self, bot_id: str, name: str) -> None:
         bot = self.bot(bot_id)
-        bot["evidence"] = f"{bot['evidence']} {name}".strip()
+        if name:
+            bot["evidence"] = f"{bot.get('evidence', '')} {name}".strip()
 
     @rule(bot_id=bot_ids, offset=offsets)
     def an_assignment_is_revoked(self, bot_id: str, offset: int) -> None:
@@ -398,9 +414,9 @@ class Bots(OnRedis):
         if delivery:
             self.plain.add(k.outbox, bot_id=bot_id, delivery=delivery.decode())
             self.plain.ends_in(k.outbox, WEEK_S)
-        if (key := bot["deduplication_key"]) and self.plain.strings.get(k.deduplication(key)) == bot_id:
+        if (key := bot.get("deduplication_key")) and self.plain.strings.get(k.deduplication(key)) == bot_id:
             self.plain.drop(k.deduplication(key))
-        if (held := bot["held_meeting"]) and self.plain.hashes[k.meeting(held)].get("bot_id") == bot_id:
+        if (held := bot.get("held_meeting")) and self.plain.hashes[k.meeting(held)].get("bot_id") == bot_id:
             self.plain.drop(k.meeting(held))
         for index in [k.ended, k.all_bots, k.index("status", bot["status"])]:
             self.plain.scores[index].pop(bot_id, None)
@@ -490,7 +506,7 @@ class Bots(OnRedis):
         assert set(held.get(self.keys.live, ())) == live
         assert {bot_id for bot_id in states if bot_id not in live} <= set(held.get(self.keys.ended, ()))
         assert set(states) <= set(held.get(self.keys.all_bots, ()))
-        owned = {bot_id for bot_id in live if held[prefix + bot_id]["owner"]}
+        owned = {bot_id for bot_id in live if held[prefix + bot_id].get("owner", "")}
         assert owned == set(held.get(self.keys.owned("app"), ()))
 
     def teardown(self) -> None:
@@ -511,7 +527,7 @@ FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("accept", "if redis.call('EXISTS', bot) == 1 then return 0 end", ""),
+        ("accept", "if redis.call('EXISTS', own[new[i].bot]) == 1 then return 0 end", ""),
         pytest.param("assign", " or tonumber(before) ~= attempt - 1", "", marks=pytest.mark.long),
         ("move", " and tonumber(latest) == attempt", ""),
         pytest.param("revoke", " or tonumber(claimed) == attempt", "", marks=pytest.mark.long),

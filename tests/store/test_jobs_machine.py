@@ -178,7 +178,7 @@ def test_each_job_is_in_one_place_whoever_takes_rejects_dies_or_hands_in_again(
     [
         ("take", "'RIGHT', 'LEFT'", "'RIGHT', 'RIGHT'"),
         ("take", " and bytes < most_bytes", ""),
-        ("accept", "redis.call('LREM', taken, -1, payload)", ""),
+        ("accept", "redis.call('LREM', taken, -1, one.payload)", ""),
         ("reject", "return redis.call('LREM', taken, -1, payload)", "return 1"),
         ("put_back", "redis.call('XDEL', dead, entry_id)", ""),
         ("put_back", "redis.call('LPUSH', jobs, fields[i + 1])", ""),

@@ -14,8 +14,8 @@ SCRIPTS: Final = [script for library in LIBRARIES for script in library.scripts.
 named = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 
 _GIVEN: Final = {
-    *("redis", "cjson", "unpack", "tonumber", "string", "table", "math", "ipairs", "and", "break", "do", "else"),
-    *("elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not", "or", "repeat", "return"),
+    *("redis", "cjson", "cmsgpack", "unpack", "tonumber", "string", "table", "math", "ipairs", "and", "break", "do"),
+    *("else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not", "or", "repeat", "return"),
     *("then", "true", "until", "while"),
 }
 _QUIET: Final = re.compile(r"--[^\n]*|'(?:[^'\\]|\\.)*'")

@@ -235,7 +235,7 @@ async def test_news_of_an_attempt_that_does_not_count_is_not_told(
     before = await redis.lrange(keys.story("b1"), 0, -1)
     await ledger.apply([stale], NOW)
     assert await redis.lrange(keys.story("b1"), 0, -1) == before
-    assert await redis.hget(keys.bot("b1"), "evidence") == b""
+    assert await redis.hget(keys.bot("b1"), "evidence") is None
 
 
 async def test_what_a_newer_release_told_is_left_out(redis: Any, keys: Keys, ledger: Ledger) -> None:

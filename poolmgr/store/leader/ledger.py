@@ -1,9 +1,9 @@
 """Carries out the pool's decisions in Redis: one script a decision, one round trip a batch, in order.
 
-For a job that finds a worker at once, one script does all: accept it, assign it, order a replacement.
+For jobs that find a worker at once, one script does all: accept them, assign them, order replacements (acceptance.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -18,9 +18,9 @@ from common.runtime.redis.lua import Call
 from common.runtime.redis.roundtrip import confirmed
 from common.wire import codec, messages
 from common.wire.minutes import CAPTIONS
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import Reason
 from poolmgr.core.decisions import (
-    Accept,
+    Alone,
     Ask,
     Assign,
     Decision,
@@ -41,32 +41,19 @@ from poolmgr.core.decisions import (
     Retire,
     Revoke,
     Say,
-    Unsaid,
     Warm,
-    Written,
 )
 from poolmgr.core.events import Revoked
 from poolmgr.store import record, scripts, story
 from poolmgr.store.actions import MANAGER, By, Verb, Way, fields_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.leader.acceptance import Batch, accepting, steps
 from poolmgr.store.lives import GRACE_S
 from poolmgr.store.usage import day_of
 
 R = TypeVar("R")
 
 _MOST_CHAT_CHARS: Final = 4096
-
-
-class _Dispatch(NamedTuple):
-    """The decisions about a job that found a worker at once."""
-
-    accept: Accept
-    assign: Assign
-    warm: Warm | None
-
-
-_MUST_SUCCEED: Final = (Accept, Assign, _Dispatch)
-"""If Redis answers 0 to one of these, the pool's state differs from Redis."""
 
 
 class StaleEpochError(ManagerError):
@@ -123,16 +110,16 @@ class Ledger:
         """
         if not decisions:
             return []
-        steps = list(_steps(decisions))
-        if not steps:
+        writes = list(steps(decisions))
+        if not writes:
             return []
-        answers = await self._run([self._call(step, at) for step in steps])
+        answers = await self._run([self._call(write, at) for write in writes])
         news: list[Revoked] = []
-        for step, answer in zip(steps, answers, strict=True):
-            if isinstance(step, Revoke):
-                news.append(Revoked(step.bot_id, step.attempt, revoked=answer))
-            elif not answer and isinstance(step, _MUST_SUCCEED):
-                raise DisagreementError(f"Redis refused {_named(step)}")
+        for write, answer in zip(writes, answers, strict=True):
+            if isinstance(write, Revoke):
+                news.append(Revoked(write.bot_id, write.attempt, revoked=answer))
+            elif not answer and isinstance(write, Batch | Assign):
+                raise DisagreementError(f"Redis refused {_named(write)}")  # the pool's state differs
         return news
 
     async def reject(self, rejected: Sequence[Rejected], at: float) -> None:
@@ -168,13 +155,11 @@ class Ledger:
     async def _run(self, calls: Sequence[Call[bool]]) -> list[bool]:
         return await run_fenced(self._redis, self._keys.epoch, self._epoch, calls)
 
-    def _call(self, step: Written | _Dispatch, at: float) -> Call[bool]:
+    def _call(self, step: Batch | Alone, at: float) -> Call[bool]:
         k = self._keys
         match step:
-            case _Dispatch():
-                return self._accept(step.accept, step.assign, step.warm, at)
-            case Accept():
-                return self._accept(step, None, None, at)
+            case Batch():
+                return accepting(step, k, self._retention, at)
             case Assign():
                 return self._assign(step, at)
             case Move():
@@ -206,52 +191,9 @@ class Ledger:
             case _:
                 return self._vm_call(step, at)
 
-    def _accept(self, accept: Accept, assign: Assign | None, warm: Warm | None, at: float) -> Call[bool]:
-        k, job, bot_id = self._keys, accept.job, accept.bot_id
-        fields = record.accepted(accept)
-        state, status = str(fields["state"]), str(fields["status"])
-        orders: list[str | bytes] = []
-        if assign:
-            fields |= record.assigned(assign, at)
-            orders += _order(assign, at)
-        if warm:
-            orders += _order(warm, at)
-        return scripts.accept(
-            bot=k.bot(bot_id),
-            taken=k.taken,
-            live=k.live,
-            all_bots=k.all_bots,
-            status=k.status,
-            story=k.story(bot_id),
-            workers=k.workers(assign.vm_id) if assign else None,
-            commands=k.commands(assign.vm_id) if assign else None,
-            dedup=k.deduplication(job.deduplication_key) if job.deduplication_key else None,
-            outbox=k.outbox if job.callback_url else None,
-            owned=k.owned(job.owner) if job.owner else None,
-            submitted=k.submitted(bot_id) if job.owner else None,
-            meeting=k.meeting(job.held_meeting) if job.held_meeting else None,
-            indexes=[k.index(field, value) for field, value in job.found_by],
-            bot_id=bot_id,
-            payload=job.payload,
-            created=accept.at,
-            at=str(fields["created_at"]),
-            state=state,
-            status_word=status,
-            keep=self._retention.stream_entries,
-            dedup_life_s=int(self._retention.bot_s),
-            traceparent=job.traceparent,
-            entry=story.entry_of(accept, at),
-            assigned_at=str(fields["assigned_at"]) if assign else "",
-            assigned_status_word=str(fields["status"]) if assign else "",
-            vm_id=assign.vm_id if assign else "",
-            assigned_entry=story.entry_of(assign, at) if assign else b"",
-            orders=orders,
-            fields=fields,
-        )
-
     def _assign(self, assign: Assign, at: float) -> Call[bool]:
         k, bot_id, vm_id = self._keys, assign.join.bot_id, assign.vm_id
-        worker_id, worker, message = _order(assign, at)
+        worker_id, worker, message = record.order_of(assign, at)
         return scripts.assign(
             bot=k.bot(bot_id),
             workers=k.workers(vm_id),
@@ -472,9 +414,9 @@ class Ledger:
         entries: Sequence[bytes] = ()
         match decision:
             case Warm():
-                _, worker, message = _order(decision, at)
+                _, worker, message = record.order_of(decision, at)
             case Retire(served=served):
-                _, worker, message = _order(decision, at)
+                _, worker, message = record.order_of(decision, at)
                 stories = [k.story(served)] if served else []
                 entries = [story.entry_of(decision, at)] if served else []
             case KeepWorker():
@@ -492,47 +434,11 @@ class Ledger:
         )
 
 
-def _steps(decisions: Sequence[Decision]) -> Iterator[Written | _Dispatch]:
-    """The decisions, grouped into one script each, in order."""
-    start = 0
-    while start < len(decisions):
-        match decisions[start : start + 3]:
-            case [Accept() as accept, Assign() as assign, *after] if _is_first_of(accept, assign):
-                warm = next((step for step in after if isinstance(step, Warm) and step.vm_id == assign.vm_id), None)
-                yield _Dispatch(accept, assign, warm)
-                start += 3 if warm else 2
-            case _:
-                decision = decisions[start]
-                start += 1
-                if not isinstance(decision, Unsaid):
-                    yield decision
-
-
-def _named(step: Accept | Assign | _Dispatch) -> str:
-    """The decision's name and bot, for an error. The whole decision contains the meeting's link."""
-    match step:
-        case _Dispatch():
-            return f"Accept and Assign of {step.accept.bot_id}"
-        case Accept():
-            return f"Accept of {step.bot_id}"
-        case _:
-            return f"Assign of {step.join.bot_id}, attempt {step.join.attempt}"
-
-
-def _is_first_of(accept: Accept, assign: Assign) -> bool:
-    return (assign.join.bot_id, assign.join.attempt, accept.state) == (accept.bot_id, 1, BotState.QUEUED)
-
-
-def _order(decision: Assign | Warm | Retire, at: float) -> tuple[str, bytes, bytes]:
-    """The script that writes a worker's new record and orders its agent to do something."""
-    match decision:
-        case Warm(worker_id=worker_id):
-            message = messages.Warm(worker_id, decision.display)
-        case Assign(join=message):
-            pass
-        case _:  # Retire
-            message = messages.Retire(decision.worker_id, decision.by_force)
-    return message.worker_id, record.worker_record(decision, at), codec.encode(message)
+def _named(write: Batch | Assign) -> str:
+    """The decisions' names and bots, for an error. Whole decisions contain links of meetings."""
+    if isinstance(write, Assign):
+        return f"Assign of {write.join.bot_id}, attempt {write.join.attempt}"
+    return "; ".join(f"Accept{' and Assign' if job.assign else ''} of {job.accept.bot_id}" for job in write.jobs)
 
 
 def _chat_record(line: messages.ChatLine) -> bytes:

@@ -1,5 +1,5 @@
 -- Add an entry to the status stream. With an outbox also add it there: webhooks are made from it. Only the leader
--- shortens the outbox; its entry names the other one as `sequence`. `seen`: state, status, reason, attempt, vm_id, worker_id, callback_url, manifest_status,
+-- shortens the outbox; its entry names the other one as `sequence`. The caller says how long the status stream lives. `seen`: state, status, reason, attempt, vm_id, worker_id, callback_url, manifest_status,
 -- traceparent.
 local function tell(status, outbox, keep, bot_id, at, seen)
   local entry = {'bot_id', bot_id, 'state', seen[1] or '', 'status', seen[2] or '', 'reason', seen[3] or '',
@@ -8,7 +8,6 @@ local function tell(status, outbox, keep, bot_id, at, seen)
     entry[#entry + 1], entry[#entry + 2] = 'traceparent', seen[9]
   end
   local sequence = redis.call('XADD', status, 'MAXLEN', '~', keep, '*', unpack(entry))
-  redis.call('EXPIRE', status, STREAM_LIFE_S)
   if outbox then
     if seen[8] and seen[8] ~= '' then
       entry[#entry + 1], entry[#entry + 2] = 'manifest', seen[8]
@@ -26,4 +25,5 @@ local function announce(bot, status, outbox, keep, bot_id, at, fields)
     'manifest_status', 'traceparent')
   local called = seen[7] and seen[7] ~= ''
   tell(status, called and outbox, keep, bot_id, at, seen)
+  redis.call('EXPIRE', status, STREAM_LIFE_S)
 end

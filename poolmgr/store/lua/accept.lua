@@ -1,41 +1,54 @@
--- A taken job becomes a durable bot, and leaves the list of taken jobs. If a worker is idle, the same script assigns it: bot,
--- worker and agent learn of it together, and the status stream has both steps.
--- `orders`: worker_id, record and message of each worker, the bot's own first; empty if the bot is not assigned.
--- `fields`: the fields of the record that differ from BLANK.
-if redis.call('EXISTS', bot) == 1 then return 0 end
-local record = BLANK
-for i = 1, #fields do record[#record + 1] = fields[i] end
-redis.call('HSET', bot, unpack(record))
-tell(status, outbox, keep, bot_id, at, {state, status_word, '', '0', '', '', '', '', traceparent})
-redis.call('RPUSH', story, entry)
-if workers then redis.call('RPUSH', story, assigned_entry) end
-redis.call('EXPIRE', story, INDEX_LIFE_S)
-redis.call('ZADD', live, created, bot_id)
-redis.call('ZADD', all_bots, created, bot_id)
-redis.call('EXPIRE', all_bots, INDEX_LIFE_S)
-for _, index in ipairs(indexes) do
-  redis.call('ZADD', index, created, bot_id)
-  redis.call('EXPIRE', index, INDEX_LIFE_S)
+-- Taken jobs become durable bots, all of them or none, and leave the list of taken jobs. If a worker is idle, the same script
+-- assigns the bot: bot, worker and agent learn of it together, and the status stream has both steps.
+-- `bots`: each as MessagePack, with the places of its keys in `own` (leader/acceptance.py says what is in it).
+local new = {}
+for i, packed in ipairs(bots) do
+  new[i] = cmsgpack.unpack(packed)
+  if redis.call('EXISTS', own[new[i].bot]) == 1 then return 0 end
 end
-if dedup then redis.call('SET', dedup, bot_id, 'EX', dedup_life_s) end
-if meeting then
-  redis.call('DEL', meeting)
-  redis.call('HSET', meeting, 'bot_id', bot_id, 'bot', bot)
-  redis.call('EXPIRE', meeting, INDEX_LIFE_S)
-end
-if owned then
-  redis.call('SADD', owned, bot_id)
-  redis.call('EXPIRE', owned, INDEX_LIFE_S)
-  redis.call('DEL', submitted)
-end
-redis.call('LREM', taken, -1, payload)
-if workers then
-  tell(status, outbox, keep, bot_id, assigned_at, {ASSIGNED, assigned_status_word, '', '1', vm_id, orders[1], '', '', traceparent})
-  for i = 1, #orders, 3 do
-    redis.call('HSET', workers, orders[i], orders[i + 1])
-    redis.call('XADD', commands, '*', 'm', orders[i + 2])
+local created, indexes, indexed = {}, {}, {}
+local function add(members, one) members[#members + 1], members[#members + 2] = one.created, one.bot_id end
+for _, one in ipairs(new) do
+  local bot, story, bot_id, given = own[one.bot], own[one.story], one.bot_id, one.given
+  local called = one.is_called and outbox
+  redis.call('HSET', bot, unpack(one.fields))
+  tell(status, called, keep, bot_id, one.at, {one.state, one.status, '', '0', '', '', '', '', one.traceparent})
+  redis.call('RPUSH', story, unpack(one.entries))
+  redis.call('EXPIRE', story, INDEX_LIFE_S)
+  add(created, one)
+  for _, place in ipairs(one.indexes) do
+    if not indexed[place] then indexes[#indexes + 1], indexed[place] = place, {} end
+    add(indexed[place], one)
   end
-  redis.call('EXPIRE', workers, VM_LIFE_S)
-  redis.call('EXPIRE', commands, VM_LIFE_S)
+  if one.dedup then redis.call('SET', own[one.dedup], bot_id, 'EX', dedup_life_s) end
+  if one.meeting then
+    local meeting = own[one.meeting]
+    redis.call('DEL', meeting)
+    redis.call('HSET', meeting, 'bot_id', bot_id, 'bot', bot)
+    redis.call('EXPIRE', meeting, INDEX_LIFE_S)
+  end
+  if one.owned then
+    local owned = own[one.owned]
+    redis.call('SADD', owned, bot_id)
+    redis.call('EXPIRE', owned, INDEX_LIFE_S)
+    redis.call('DEL', own[one.submitted])
+  end
+  redis.call('LREM', taken, -1, one.payload)
+  if given then
+    local workers, commands = own[given.workers], own[given.commands]
+    tell(status, called, keep, bot_id, given.at, {ASSIGNED, given.status, '', '1', given.vm_id, given.worker_id, '', '', one.traceparent})
+    redis.call('HSET', workers, unpack(given.records))
+    for _, order in ipairs(given.orders) do redis.call('XADD', commands, '*', 'm', order) end
+    redis.call('EXPIRE', workers, VM_LIFE_S)
+    redis.call('EXPIRE', commands, VM_LIFE_S)
+  end
+end
+redis.call('EXPIRE', status, STREAM_LIFE_S)
+redis.call('ZADD', live, unpack(created))
+redis.call('ZADD', all_bots, unpack(created))
+redis.call('EXPIRE', all_bots, INDEX_LIFE_S)
+for _, place in ipairs(indexes) do
+  redis.call('ZADD', own[place], unpack(indexed[place]))
+  redis.call('EXPIRE', own[place], INDEX_LIFE_S)
 end
 return 1

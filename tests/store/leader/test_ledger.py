@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
 from common.config.settings import RetentionSettings
-from common.jobs.record import BLANK, Job
+from common.jobs.record import STANDING, Job
 from common.wire import codec, messages
 from common.wire.messages import BotVitals
 from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
@@ -132,6 +132,7 @@ GROUPS: list[list[Decision]] = [
     [accept(job=KEYED), assign(), Warm("vm1", "w2", NOW, Why.BELOW_MIN_IDLE)],
     [accept(job=KEYED), Warm("vm1", "w2", NOW, Why.JOBS_WAIT), assign()],
     [accept(), accept("b2"), assign("b2"), assign(worker_id="w2"), Warm("vm1", "w3", NOW, Why.JOBS_WAIT)],
+    [accept(), assign(), accept("b2", KEYED), accept("b3", state=BotState.SCHEDULED), accept("b4"), assign("b4")],
 ]
 
 
@@ -167,9 +168,29 @@ async def test_a_job_that_finds_a_worker_at_once_is_refused_as_a_whole(
     assert await dump(redis, keys) == before
 
 
+async def test_of_many_jobs_at_once_each_becomes_a_bot(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    """More than share a script, and one that is too long to share one."""
+    long = replace(JOB, payload="x" * 70_000)
+    names = [f"b{number:02}" for number in range(40)]
+    await ledger.apply([accept(name, long if name == "b20" else JOB) for name in names], NOW)
+    assert [raw.decode() for raw in await redis.zrange(keys.live, 0, -1)] == names
+    assert [await redis.hget(keys.bot(name), "state") for name in names] == [BotState.QUEUED.encode()] * 40
+    assert [entry[b"bot_id"].decode() for _, entry in await redis.xrange(keys.status)] == names
+
+
+async def test_one_bot_that_there_is_already_keeps_out_all_that_share_its_script(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([accept("b2")], NOW)
+    before = await dump(redis, keys)
+    with pytest.raises(DisagreementError, match="Accept of b1; Accept and Assign of b2; Accept of b3"):
+        await ledger.apply([accept(), accept("b2"), assign("b2"), accept("b3")], NOW)
+    assert await dump(redis, keys) == before
+
+
 async def test_a_record_that_says_little_is_whole_all_the_same(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([accept()], NOW)
-    assert await bot(redis, keys) == {name: str(value) for name, value in {**BLANK, **record_of(accept())}.items()}
+    assert await bot(redis, keys) == {name: str(value) for name, value in {**STANDING, **record_of(accept())}.items()}
 
 
 @pytest.mark.parametrize("wrong", [assign(attempt=2), assign(bot_id="nobody")])
@@ -299,7 +320,7 @@ async def test_sending_away_a_stale_attempt_is_no_wish_of_the_bots_owner(
     redis: Any, keys: Keys, ledger: Ledger
 ) -> None:
     await ledger.apply([accept(), assign(), Ask("vm1", "w1", "b1", 1, Reason.SUPERSEDED)], NOW)
-    assert (await bot(redis, keys))["leave_requested"] == "0"
+    assert "leave_requested" not in await bot(redis, keys)
     await ledger.apply([Ask("vm1", "w9", "unknown", 1, Reason.SUPERSEDED)], NOW)
     assert await redis.exists(keys.bot("unknown")) == 0
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from common.config.settings import PoolSettings
 from common.wire.vocabulary import BotState
-from poolmgr.core.decisions import Decision, End, Written
+from poolmgr.core.decisions import Decision, End, Unsaid
 from poolmgr.core.events import CoreEvent, Tick
 from poolmgr.core.pool import Pool
 from poolmgr.store.leader.snapshot import load_bots, load_vms
@@ -63,7 +63,7 @@ class TakenOver(Bots):
 
     def carried_out(self, decisions: Iterable[Decision], ended: list[str], now: float) -> list[CoreEvent]:
         """On the Redis of the machine, whose agents obey nobody."""
-        writes = [decision for decision in decisions if isinstance(decision, Written)]
+        writes = [decision for decision in decisions if not isinstance(decision, Unsaid)]
         ended += [decision.bot_id for decision in writes if isinstance(decision, End)]
         return list(self.do(self.ledger().apply(writes, now))) if writes else []
 

@@ -136,7 +136,7 @@ async def test_what_a_bot_is_to_say_is_told_to_its_agent(redis: Any, keys: Keys,
     await ledger.apply([*INSIDE, Say("vm1", "w1", "b1", 1, "Hello")], NOW)
     *_, (_, fields) = await redis.xrange(keys.commands("vm1"))
     assert codec.decode_command(fields[b"m"]) == messages.Say("w1", "b1", 1, "Hello")
-    assert await redis.hget(keys.bot("b1"), "leave_requested") == b"0"
+    assert await redis.hget(keys.bot("b1"), "leave_requested") is None
 
 
 async def test_that_its_recording_pauses_is_told_to_its_agent(redis: Any, keys: Keys, ledger: Ledger) -> None:
