@@ -266,6 +266,8 @@ def _read_object(payload: bytes) -> dict[str, Any]:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadJobError("not_utf8", f"byte {error.start} is not UTF-8") from error
+    if text.startswith("\ufeff"):
+        raise BadJobError("not_json", "the job begins with a byte order mark: send UTF-8 without one")
     try:
         # The standard library's parser, because only its hooks can refuse NaN and duplicate keys.
         document = _decode(text)

@@ -27,7 +27,7 @@ async def test_a_step_that_holds_the_loop_is_named(monkeypatch: pytest.MonkeyPat
     def read_slowly(*_: object, **_options: object) -> None:
         work(0.3)
 
-    monkeypatch.setattr(job.json, "loads", read_slowly)
+    monkeypatch.setattr(job, "_decode", read_slowly)
     beats: list[Beat] = []
     async with watched(beats.append, beat_s=0.01):
         await wait_until(lambda: beats)
