@@ -222,7 +222,9 @@ class Lender:
                 if len(page.context.pages) == 1:
                     return
         self._page = None
-        await page.context.close()
+        with suppress(TimeoutError, PlaywrightError):  # what does not go ends with its browser
+            async with asyncio.timeout(ANSWER_S):
+                await page.context.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
