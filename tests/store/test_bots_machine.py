@@ -527,7 +527,7 @@ FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("accept", "if redis.call('EXISTS', own[new[i].bot]) == 1 then return 0 end", ""),
+        ("accept", "if seen[place] or redis.call('EXISTS', own[place]) == 1 then return 0 end", ""),
         pytest.param("assign", " or tonumber(before) ~= attempt - 1", "", marks=pytest.mark.long),
         ("move", " and tonumber(latest) == attempt", ""),
         pytest.param("revoke", " or tonumber(claimed) == attempt", "", marks=pytest.mark.long),

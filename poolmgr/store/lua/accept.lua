@@ -1,10 +1,12 @@
 -- Taken jobs become durable bots, all of them or none, and leave the list of taken jobs. If a worker is idle, the same script
 -- assigns the bot: bot, worker and agent learn of it together, and the status stream has both steps.
 -- `bots`: each as MessagePack, with the places of its keys in `own` (leader/acceptance.py says what is in it).
-local new = {}
+local new, seen = {}, {}
 for i, packed in ipairs(bots) do
   new[i] = cmsgpack.unpack(packed)
-  if redis.call('EXISTS', own[new[i].bot]) == 1 then return 0 end
+  local place = new[i].bot
+  if seen[place] or redis.call('EXISTS', own[place]) == 1 then return 0 end
+  seen[place] = true
 end
 local created, indexes, indexed = {}, {}, {}
 local function add(members, one) members[#members + 1], members[#members + 2] = one.created, one.bot_id end

@@ -113,6 +113,14 @@ async def test_a_second_accept_of_the_same_bot_is_a_disagreement_and_changes_not
     assert await bot(redis, keys) == before
 
 
+async def test_the_same_bot_twice_in_one_script_is_a_disagreement_and_changes_nothing(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    with pytest.raises(DisagreementError):
+        await ledger.apply([accept("b2"), accept(), assign(), accept()], NOW)
+    assert await redis.exists(keys.bot("b2"), keys.bot("b1"), keys.workers("vm1"), keys.commands("vm1")) == 0
+
+
 async def test_an_assignment_changes_bot_worker_and_commands_together(redis: Any, keys: Keys, ledger: Ledger) -> None:
     await ledger.apply([accept(), assign()], NOW)
     record = await bot(redis, keys)
