@@ -76,4 +76,4 @@ async def _run(work: Work) -> list[Heard]:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await process.communicate()  # wait() alone hangs on a pipe that was not read empty

@@ -105,10 +105,11 @@ async def _read(stream: asyncio.StreamReader, process: asyncio.subprocess.Proces
     while part := await stream.read(65536):
         read += len(part)
         if read > _MOST_BYTES:
-            _kill(process)
-            return None
-        parts.append(part)
-    return b"".join(parts)
+            _kill(process)  # and read on: asyncio waits for the end of a process until its pipes are read empty
+            parts.clear()
+        else:
+            parts.append(part)
+    return b"".join(parts) if read <= _MOST_BYTES else None
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

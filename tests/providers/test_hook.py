@@ -61,6 +61,20 @@ async def test_what_goes_wrong_is_said(script: str, said: str) -> None:
     assert "more" not in str(caught.value).removeprefix(said)
 
 
+_FLOOD = """
+import fcntl, os
+fcntl.fcntl(2, fcntl.F_SETPIPE_SZ, 1 << 20)
+while True:
+    os.write(2, bytes(1 << 20))
+"""
+
+
+async def test_what_is_left_in_the_pipe_of_a_program_that_wrote_too_much_holds_nothing_up() -> None:
+    for _ in range(5):  # it depends on how much is left
+        with pytest.raises(ProviderError, match=r"wrote more than 4,000,000 bytes"):
+            await Hook([sys.executable, "-ISc", _FLOOD], 20.0).look()
+
+
 async def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(ProviderError, match=r"cannot start /nowhere/vms \(scaling.command\): No such file"):
         await Hook(["/nowhere/vms"], 5).look()

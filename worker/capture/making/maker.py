@@ -174,7 +174,7 @@ class Maker:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
+                await process.communicate()  # wait() alone hangs on a pipe that was not read empty
 
 
 _FILES: Final[tuple[tuple[Kind, str], ...]] = (("audio", AUDIO), ("video", VIDEO))

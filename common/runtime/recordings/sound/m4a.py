@@ -98,6 +98,6 @@ async def encode(ogg: Path, out: Path, duration_s: float, settings: CaptureSetti
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await process.communicate()  # wait() alone hangs on a pipe that was not read empty
     if encoded.duration_s < duration_s - _SHORTER_S:
         raise UnencodedError(f"only {encoded.duration_s:.1f} of {duration_s:.1f} s of the recording could be read")
