@@ -5,13 +5,14 @@
 An agent that is killed loses utterances that have not ended; the next one goes on with the same file. While the meeting
 runs the store gets a copy of it every now and then, in case that this VM is lost with its disk: then another VM goes on
 with the copy. When the bot is out, the transcript and the list of speakers are made of the file, and put beside the
-recording. Only their owner may read the files. They are removed afterwards.
+recording. Only their owner may read the files. They are removed afterwards, and so is the copy.
 """
 
 import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -247,6 +248,8 @@ class MinutesOutbox:
                 except TakenError:  # while this VM was away another one, or a provider, made it
                     log.info("transcript_stored_before", bot_id=opened.bot_id, attempt=opened.attempt)
                 self._report_transcript(opened.bot_id, opened.attempt, len(utterances), by)
+            with suppress(StoreError):  # then the copy goes with the recording
+                await store.remove(f"{folder_in_store}/{SO_FAR}")
         await asyncio.to_thread(path.unlink, missing_ok=True)
 
     def _report_transcript(self, bot_id: str, attempt: int, utterances: int, by: str) -> None:

@@ -6,6 +6,7 @@ Every call has a deadline and raises StoreError, whose text says what failed and
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -126,6 +127,11 @@ class Store:
             return len(paths)
 
         return await self._call(deleted)
+
+    async def remove(self, path: str) -> None:
+        """Delete one object, if it is there. Raises: StoreError."""
+        with suppress(AbsentError):
+            await self._call(lambda: self._store().delete(path))
 
     async def link(self, path: str, life_s: int) -> str:
         """A signed address at which anybody can fetch the object for that time; empty for a folder. Raises:

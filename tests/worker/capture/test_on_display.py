@@ -20,6 +20,7 @@ from common.config.settings import CaptureSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO, Kind
 from common.wire.messages import Heartbeat, Join, Warm, WorkerReport, WorkerWarm
+from common.wire.minutes import SO_FAR, SPEAKERS
 from common.wire.vocabulary import Reason, WorkerState
 from lab.recorded.received import RATE, level, listen
 from lab.recorded.seeing import NOTE, PATTERN, watch
@@ -131,6 +132,7 @@ async def test_neither_a_killed_ffmpeg_nor_a_killed_agent_nor_the_end_of_the_sou
             os.kill(sound_server, signal.SIGKILL)
             ended = await successor.ended("b1")
             await wait_until(lambda: recorded.file(FINAL).exists())
+            await wait_until(lambda: recorded.file(SPEAKERS).exists() and not recorded.file(SO_FAR).exists())
     assert ended.reason is Reason.BROWSER_CRASHED
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert (made.way, parts(made)) == ("display", {"audio": 2})

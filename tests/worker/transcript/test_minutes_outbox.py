@@ -118,6 +118,7 @@ async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp
     await take_over(other, ORDER)
     assert kept.file(TRANSCRIPT).utterances == [Utterance("Ann", "Good morning", 100.0, 101.0)]
     assert kept.file(SPEAKERS).turns == [Turn("p1", "Ann", 100.0, 101.0)]
+    assert not (kept.store / "b1" / "2" / SO_FAR).exists()
     await take_over(other, ORDER)
     assert [(each.finished, each.utterances, each.by) for each in other.reports] == [(True, 1, "")] * 2, "told again"
     minutes_file.add_utterances([said("nobody had that", 150.0)])
