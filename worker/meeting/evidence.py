@@ -35,8 +35,7 @@ from worker.platforms import Adapter
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-KEEP_S: Final = 3.0  # for a whole bundle; an agent that stops waits for this and for leaving
-PART_S: Final = 1.5  # for one part of the page
+PART_S: Final = 1.5  # for one part of the page; an agent that stops waits for two of them and for leaving
 PICTURE_S: Final = 1.0  # for the picture of one screen of a probe
 MOST_CHARS: Final = 200_000  # of the page's text, and of its accessibility tree
 MOST_LINE_CHARS: Final = 500
@@ -180,7 +179,8 @@ class EvidenceKeeper:
 
     async def keep(self, page: Page | None, reason: Reason, detail: str = "", error: str = "") -> str:
         """Pack a bundle, if evidence is kept of such an end. Returns the bundle's name, or "". Never raises, and takes
-        little more than KEEP_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if there was one.
+        little more than twice PART_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if there was
+        one.
         """
         if not self._settings.enabled or not (reason.end.evidence or self._join.is_probe):
             return ""

@@ -10,6 +10,7 @@ from common.config.settings import RedisSettings
 from common.runtime.doctor import redis
 from common.runtime.doctor.checks import Severity, carry_out
 from common.runtime.doctor.failover import Standing, of_many, of_one
+from common.runtime.redis.failover import topology
 from common.runtime.redis.failover.topology import Answer, Claim
 from lab.parts.redis_fleet import WatchedRedis
 
@@ -54,7 +55,8 @@ def test_a_single_server_needs_the_replicas_that_writes_wait_for() -> None:
     assert "redis.wait_replicas asks for 2" in of_one(Standing(1, 0, 2)).todo
 
 
-async def test_real_sentinels_are_asked(tmp_path: Path) -> None:
+async def test_real_sentinels_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "ANSWER_S", 30.0)  # on a busy machine a sentinel takes longer
     with WatchedRedis(tmp_path, replicas=1) as watched:
         settings = RedisSettings(url=watched.url, wait_replicas=1)
         found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
