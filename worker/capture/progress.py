@@ -12,7 +12,7 @@ chunk belongs to the latest part of its kind. A segment has consecutive chunks o
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 import msgspec
@@ -129,6 +129,7 @@ class Track:
         self.gaps: list[Gap] = []
         self.arrivals: list[list[tuple[int, float]]] = []
         self._opened_at = opened_at
+        self._late_s = 0.0  # so much later than it was told to the recorder of the latest part began
         self.covered_until = opened_at
 
     @property
@@ -155,6 +156,7 @@ class Track:
         if entry.cause or entry.at - self.covered_until > SHORTEST_GAP_S:
             self.miss(self.covered_until, entry.at, entry.cause or "late")
         self.parts.append(Part(entry.part, entry.at, self.kind))
+        self._late_s = 0.0
         self.covered_until = max(self.covered_until, entry.at)
 
     def add(self, chunk: Chunk) -> None:
@@ -163,12 +165,16 @@ class Track:
 
     def cut(self, sha256: str) -> None:
         sequence, part, first = len(self.segments), self.parts[-1], self.pending[0]
+        before = self._before_pending()
+        if not before:
+            self._note_late(part)
+        begins_s = self._late_s + first.media_s
         segment = Segment(
             sequence,
             part.number,
             self.pending_path,
-            round(part.began_at - self._opened_at + first.media_s, 3),
-            self._begin_of_pending(),
+            round(part.began_at - self._opened_at + begins_s, 3),
+            before.ended_at if before else part.began_at + begins_s,
             self.pending[-1].at,
             self.pending_bytes,
             sha256,
@@ -191,9 +197,24 @@ class Track:
             self.miss(self.covered_until, entry.at, entry.cause)
 
     def _begin_of_pending(self) -> float:
+        before = self._before_pending()
+        return before.ended_at if before else self.parts[-1].began_at
+
+    def _before_pending(self) -> Segment | None:
+        """The segment before it in its part."""
         before = self.segments[-1] if self.segments else None
-        part = self.parts[-1]
-        return before.ended_at if before and before.part == part.number else part.began_at
+        return before if before and before.part == self.parts[-1].number else None
+
+    def _note_late(self, part: Part) -> None:
+        """A busy machine may begin to record seconds after it was told to. The chunk that came soonest tells: it was
+        complete where the next one begins.
+        """
+        if self.kind != "tracks":  # whose chunks come when somebody speaks
+            ends = ((chunk.at, following.media_s) for chunk, following in pairwise(self.pending))
+            late_s = min((at - part.began_at - media_s for at, media_s in ends), default=0.0)
+            if late_s > SHORTEST_GAP_S:
+                self._late_s = round(late_s, 3)
+                self.miss(part.began_at, part.began_at + self._late_s, "late")
 
 
 class Progress:

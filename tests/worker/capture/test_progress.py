@@ -84,6 +84,31 @@ def test_each_gap_has_its_cause(entries: list[AnyEntry], gaps: list[Gap]) -> Non
     assert not progress.manifest().finished
 
 
+def test_a_recorder_that_begins_seconds_after_it_was_told_to_leaves_a_gap_until_then() -> None:
+    """It is told to at 1,010, after a pause, and begins at 1,014.5. The second chunk is the one that came soonest."""
+    late = [chunk(n + 1, 1015.5 + n + (0.8, 0.0, 0.3, 0.6, 0.0, 0.0)[n], float(n)) for n in range(6)]
+    progress = Progress(OPENED, [BEGAN, chunk(0, 1001.5), Cut("aa"), Began(1, 1010.0, "paused"), *late, Cut("bb")])
+    assert progress.gaps == [Gap(1001.5, 1010.0, "paused"), Gap(1010.0, 1014.5, "late")]
+    first, second = progress.segments
+    assert (first.media_s, first.began_at) == (0.5, 1000.5)
+    assert (second.media_s, second.began_at, second.ended_at) == (14.5, 1014.5, 1020.5)
+    for entry in (chunk(7, 1021.5, 6.0), chunk(8, 1030.0, 7.0), Cut("cc")):
+        progress.apply(entry)
+    assert [(each.media_s, each.began_at) for each in progress.segments[2:]] == [(20.5, 1020.5)]
+    assert len(progress.gaps) == 2
+    assert progress.recorded_s == pytest.approx(30.0 - 8.5 - 4.5)
+    assert progress.manifest().parts[1].began_at == 1010.0, "its times are counted from there"
+    rebuilt = Progress(OPENED, entries_of(progress.manifest(), 1030.0)[1:])
+    assert (rebuilt.segments, rebuilt.gaps) == (progress.segments, progress.gaps)
+
+
+def test_one_that_begins_in_time_and_whose_first_chunks_come_late_leaves_none() -> None:
+    chunks = [chunk(n, max(1004.5, 1001.5 + n), float(n)) for n in range(6)]
+    progress = Progress(OPENED, [BEGAN, *chunks, Cut("")])
+    assert progress.gaps == []
+    assert (progress.segments[0].media_s, progress.segments[0].began_at) == (0.5, 1000.5)
+
+
 @pytest.mark.parametrize(
     "entries",
     [
