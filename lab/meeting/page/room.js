@@ -235,7 +235,7 @@ function connect(other, offering) {
   connection.onconnectionstatechange = () => connection.connectionState === "failed" && connection.restartIce();
   for (const [kind, receives] of [["audio", other.microphone], ["video", other.camera]]) {
     const [track] = own.getTracks().filter((candidate) => candidate.kind === kind);
-    if (track) connection.addTransceiver(track, { direction: receives ? "sendrecv" : "sendonly" });
+    if (track) connection.addTransceiver(track, { direction: receives ? "sendrecv" : "sendonly", streams: [own] });
     else if (receives) connection.addTransceiver(kind, { direction: "recvonly" });
   }
 }
@@ -258,7 +258,7 @@ function follow(from, { description, candidate }) {
     await connection.setRemoteDescription(description);
     if (description.type !== "offer") return;
     const sending = connection.getSenders().map((sender) => sender.track);
-    for (const track of own.getTracks()) if (!sending.includes(track)) connection.addTrack(track);
+    for (const track of own.getTracks()) if (!sending.includes(track)) connection.addTrack(track, own);
     await connection.setLocalDescription(inStereo(await connection.createAnswer()));
     signal(from, { description: connection.localDescription });
   });

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+import av
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
@@ -29,6 +30,8 @@ from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.test_pictures import beeps, box_of, later_s, page_of, parts
 from tests.worker.test_agent import machine_with
+from worker.capture.making import sound
+from worker.capture.making.work import Stream
 from worker.capture.on_display import DisplayRecorder, DisplayWay
 from worker.capture.way import FULL, PAUSED, CaptureOptions, Pulled, Start
 from worker.chromium import display, processes
@@ -240,6 +243,37 @@ async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(
     assert (await later.pull(9 + len(rest.chunks), 60, None)).chunks == []
     await later.close()
     assert await DisplayWay(worker).find(None) is None
+
+
+@pytest.mark.long
+async def test_sound_keeps_to_the_wall_clock_though_the_sound_server_has_more_of_it(worker: Path) -> None:
+    """Pieces of 31 samples: their lengths, rounded down, are 0.13 % less than they are."""
+    tone = ("-f", "lavfi", "-i", "sine=sample_rate=48000,asetnsamples=31")
+    player = await asyncio.create_subprocess_exec(
+        *("ffmpeg", "-v", "error", "-nostdin", *tone, "-f", "pulse", "played"),
+        env=os.environ | display.environment(worker, records=True),
+    )
+    recorder = await recorder_of(worker)
+    chunks = (await waiting(recorder, lambda pulled: pulled.waiting > 4 * 50, wanted=400)).chunks
+    player.kill()
+    await player.wait()
+    (worker / "part").write_bytes(b"".join(chunk.content for chunk in chunks))
+    with av.open(str(worker / "part")) as file:
+        packets = [
+            (float(packet.pts * packet.time_base), sound.samples_of(bytes(packet)))
+            for packet in file.demux()
+            if packet.pts is not None and packet.time_base
+        ]
+    recorded_s = sum(samples for _, samples in packets[250:]) / RATE
+    sound.make([Stream(str(worker / "part"), 0.0, keeps_time=True)], str(worker / "made.ogg"))
+    heard = listen(worker / "made.ogg")
+    assert level(heard.left) > 0.01, "it plays"
+    last_s, samples = packets[-1]
+    surplus_s = recorded_s - (last_s + samples / RATE - packets[250][0])
+    late_s = heard.duration_s - (last_s + samples / RATE)
+    print(f"{surplus_s * 1000:.0f} ms too much were recorded, {late_s * 1000:.0f} ms are in the file")
+    assert surplus_s > 0.03
+    assert late_s < surplus_s - 0.02
 
 
 async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(worker: Path) -> None:

@@ -15,6 +15,7 @@ import av
 import av.error
 from av.filter import Graph
 
+from worker.capture.making.in_step import Packet, in_step
 from worker.capture.making.work import AudioReport, Stream
 
 RATE: Final = 48_000
@@ -115,6 +116,8 @@ def make(
 
 def _copy(stream: Stream, writer: Writer) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
+        if begins_s is None:
+            continue
         played_s = stream.media_s + begins_s
         if played_s >= 0:  # earlier sounds were heard before the recording began, and are left out
             writer.fill(round(played_s * RATE))
@@ -122,14 +125,14 @@ def _copy(stream: Stream, writer: Writer) -> None:
     writer.fill(round((stream.media_s + stream.ends_s) * RATE))
 
 
-def _places(stream: Stream) -> list[float]:
-    """Where in the part each packet begins by the wall clock, in seconds.
+def _places(stream: Stream) -> list[float] | list[float | None]:
+    """Where in the part each packet begins by the wall clock, in seconds. None: it is left out (in_step.py).
 
-    The times of packets jitter. So the gap before a packet is the smallest one that its own time, or the time of a
-    packet soon after it, shows.
+    The times of packets jitter. So the gap before a packet that a tab recorded is the smallest one that its own time,
+    or the time of a packet soon after it, shows.
     """
     anchors: list[tuple[float, float]] = []
-    found: list[tuple[float, float]] = []
+    found: list[Packet] = []
     waiting = deque(stream.anchors)
     heard_s = 0.0
     with av.open(stream.path) as file:
@@ -140,9 +143,11 @@ def _places(stream: Stream) -> list[float]:
                 anchors.append((heard_s, waiting.popleft()[1]))
             begins_s = float(packet.pts * packet.time_base)
             heard_s = begins_s + samples / RATE
-            found.append((begins_s, samples / RATE))
-    began_s = 0.0 if stream.keeps_time else began_by([*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
-    return [began_s + begins_s for begins_s in spread(found)]
+            found.append(Packet(begins_s, samples / RATE, packet.size))
+    if stream.keeps_time:
+        return in_step(found)
+    began_s = began_by([*anchors, *((heard_s, wall_s) for _, wall_s in waiting)])
+    return [began_s + begins_s for begins_s in spread([packet[:2] for packet in found])]
 
 
 def began_by(anchors: Sequence[tuple[float, float]]) -> float:

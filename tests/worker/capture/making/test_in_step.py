@@ -1,0 +1,92 @@
+"""Where the packets of a recorder are put whose times are the wall clock's, and jitter."""
+
+import random
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
+import pytest
+
+from worker.capture.making.in_step import HOLE_S, MOST_BACK_S, Packet, in_step
+
+LENGTH_S = 0.02
+SPOKEN, QUIET = 240, 60
+
+
+def recorded(
+    seconds: float, *, faster: float = 0.0, wrong_by: Callable[[float], float] = lambda _at: 0.0
+) -> tuple[list[float], list[Packet]]:
+    """When each packet was really heard, and what the recorder says of it. Every tenth second is quiet."""
+    heard = [number * LENGTH_S / (1 + faster) for number in range(round(seconds / LENGTH_S))]
+    return heard, [Packet(at + wrong_by(at), LENGTH_S, QUIET if at % 10 < 1 else SPOKEN) for at in heard]
+
+
+def late(heard: Iterable[float], places: Iterable[float | None]) -> list[float]:
+    return [place - at for at, place in zip(heard, places, strict=True) if place is not None]
+
+
+def left_out(packets: list[Packet], places: list[float | None]) -> list[Packet]:
+    return [packet for packet, place in zip(packets, places, strict=True) if place is None]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.5, 3, 60])
+def test_sound_without_a_fault_stays_as_it_is(seconds: float) -> None:
+    heard, packets = recorded(seconds)
+    assert in_step(packets) == pytest.approx(heard)
+
+
+def test_times_that_jitter_move_nothing() -> None:
+    chance = random.Random(1)
+    heard, packets = recorded(300, wrong_by=lambda _at: chance.gauss(0, 0.03))
+    places = in_step(packets)
+    assert not left_out(packets, places)
+    assert max(map(abs, late(heard, places))) < 0.01
+
+
+def test_times_that_are_wrong_for_some_seconds_as_on_a_busy_machine_move_nothing_for_good() -> None:
+    heard, packets = recorded(120, wrong_by=lambda at: 0.05 if 40 < at < 48 else 0.0)
+    assert max(map(abs, late(heard, in_step(packets)))) < 0.001
+
+
+def test_the_first_second_is_where_what_follows_tells() -> None:
+    heard, packets = recorded(60, wrong_by=lambda at: -0.3 if at < 0.9 else 0.0)
+    assert max(map(abs, late(heard, in_step(packets)))) < 0.001
+
+
+def test_of_a_clock_that_is_faster_quiet_packets_are_left_out_and_the_rest_is_in_step() -> None:
+    heard, packets = recorded(1800, faster=171e-6)
+    places = in_step(packets)
+    gone = left_out(packets, places)
+    assert 14 <= len(gone) <= 16, "15.4 packets too many"
+    assert {packet.bytes for packet in gone} == {QUIET}
+    assert max(map(abs, late(heard, places))) < 0.03
+    kept = [place for place in places if place is not None]
+    assert all(after - before > LENGTH_S - 0.001 for before, after in pairwise(kept)), "none over another"
+
+
+def test_of_a_clock_that_is_slower_silence_is_left_for_now_and_then() -> None:
+    heard, packets = recorded(1800, faster=-171e-6)
+    places = in_step(packets)
+    assert not left_out(packets, places)
+    assert max(map(abs, late(heard, places))) < 0.03
+    kept = [place for place in places if place is not None]
+    longer = [after - before for before, after in pairwise(kept) if after - before > LENGTH_S + 0.001]
+    assert longer == pytest.approx([2 * LENGTH_S] * len(longer))
+    assert 14 <= len(longer) <= 16
+
+
+@pytest.mark.parametrize("at_s", [4.0, 30.31, 58.5])
+@pytest.mark.parametrize("hole_s", [HOLE_S + 0.02, 1.0, 40.0])
+def test_a_hole_is_where_it_is_and_moves_nothing_before_it(at_s: float, hole_s: float) -> None:
+    heard, packets = recorded(120, wrong_by=lambda at: hole_s if at > at_s else 0.0)
+    expected = [at + (hole_s if at > at_s else 0.0) for at in heard]
+    assert in_step(packets) == pytest.approx(expected)
+
+
+def test_two_holes_soon_after_each_other_are_both_there() -> None:
+    heard, packets = recorded(60, wrong_by=lambda at: 0.5 * ((at > 20) + (at > 26)))
+    assert in_step(packets) == pytest.approx([at + 0.5 * ((at > 20) + (at > 26)) for at in heard])
+
+
+def test_a_wall_clock_that_is_set_back_costs_no_sound() -> None:
+    heard, packets = recorded(120, wrong_by=lambda at: -3 * MOST_BACK_S if at > 60 else 0.0)
+    assert in_step(packets) == pytest.approx(heard)

@@ -1,0 +1,74 @@
+"""Places the sound of a recorder that gives each packet the time of the wall clock. Pure.
+
+Those times jitter by tens of milliseconds while the machine has no time, and the clock of a sound server may be faster
+than the wall clock: PulseAudio's null sink adds up how long each piece of sound is, rounded down to microseconds, so
+that 171 of a million samples were too many with Chromium. So packets follow each other without a gap, as they were
+recorded. By how much they are late or early, the median of half a minute tells. Before they are early by a packet of
+silence, one is filled in. When they are late by one of theirs, the smallest of the next ten seconds is left out: what
+is quiet takes the fewest bytes. A step of more than HOLE_S is a hole in the sound.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from statistics import median
+from typing import Final, NamedTuple
+
+HOLE_S: Final = 0.1
+FILLED_S: Final = 0.02
+"""How long a packet of silence is that is filled in."""
+MOST_BACK_S: Final = 1.0
+"""The wall clock was set back if it is more. Then nothing is moved."""
+BLOCK: Final = 50
+"""Packets: a second of them, as ffmpeg makes them."""
+_MOST_BLOCKS: Final = 15
+"""On either side of the one whose median is looked for."""
+_FEWEST_BLOCKS: Final = 3
+"""Of the first and the last, of which there are none on one side: a recorder's first second may have wrong times."""
+_QUIETEST_OF: Final = 500
+"""Packets: ten seconds of them. It is a half, a third of that when they are late by two, three."""
+
+
+class Packet(NamedTuple):
+    """`begins_s`: by the wall clock."""
+
+    begins_s: float
+    length_s: float
+    bytes: int
+
+
+def in_step(packets: Sequence[Packet]) -> list[float | None]:
+    """Where each packet is to begin. None: it is left out."""
+    played = list(accumulate((packet.length_s for packet in packets), initial=0.0))
+    missing = [packet.begins_s - before_s for packet, before_s in zip(packets, played, strict=False)]
+    levels = _levels(missing)
+    places: list[float | None] = []
+    before_s = levels[0] if levels else 0.0
+    left_out = -1  # the packet that is to be left out next
+    for number, packet in enumerate(packets):
+        block = number // BLOCK
+        wanted_s = max(levels[block : block + 2])
+        if wanted_s - before_s > HOLE_S:
+            if missing[number] - before_s > (wanted_s - before_s) / 2:
+                before_s = wanted_s
+        elif wanted_s - before_s >= FILLED_S:
+            before_s += FILLED_S
+        elif left_out < number and packet.length_s <= before_s - wanted_s < MOST_BACK_S:
+            within = _QUIETEST_OF // int((before_s - wanted_s) / packet.length_s + 0.001)
+            near = range(number, min(number + within, len(packets)))
+            left_out = min(near, key=lambda other: packets[other].bytes)
+        if number == left_out:
+            before_s -= packet.length_s
+            places.append(None)
+        else:
+            places.append(played[number] + before_s)
+    return places
+
+
+def _levels(missing: Sequence[float]) -> list[float]:
+    """For each block how late its packets are, by as many blocks before it as after it. So a step stays where it is."""
+    blocks = [median(missing[at : at + BLOCK]) for at in range(0, len(missing), BLOCK)]
+    levels: list[float] = []
+    for place in range(len(blocks)):
+        reach = min(_MOST_BLOCKS, max(_FEWEST_BLOCKS, min(place, len(blocks) - 1 - place)))
+        levels.append(median(blocks[max(0, place - reach) : place + reach + 1]))
+    return levels
