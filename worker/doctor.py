@@ -135,13 +135,13 @@ def driver() -> Found:
     return ok(f"Playwright's driver runs (Node.js {done.stdout.strip()})")
 
 
-def of_pages(browser: int) -> list[tuple[bool, bool]]:
+def of_pages(browser: int, within_s: float = _QUICK_S) -> list[tuple[bool, bool]]:
     """For each process that holds pages in the process group `browser`: whether it has its own namespaces, and whether
     it has a seccomp filter that the browser has not. A new process is not confined at once, so this waits up to
-    _QUICK_S until all are.
+    `within_s` until all are.
     """
     found: list[tuple[bool, bool]] = []
-    deadline = time.monotonic() + _QUICK_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and not (found and all(map(all, found))):
         group = [process.pid for process in processes.scan() if process.group == browser]
         with suppress(FileNotFoundError, ProcessLookupError):  # a process may end meanwhile

@@ -173,7 +173,7 @@ class World:
 
     async def ledger(self) -> "Hand":
         await load_scripts(self.redis)
-        await self.redis.set(self.keys.epoch, 1, ex=60)
+        await self.redis.set(self.keys.epoch, 1, ex=600)
         return Hand(self, Ledger(self.redis, self.keys, self.settings.retention, epoch=1))
 
     async def until_state(self, bot_id: str, *states: str) -> None:

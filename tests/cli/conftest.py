@@ -80,7 +80,7 @@ class Agent:
         self._redis.xadd(self._keys.events, {FIELD: encode(event)})
 
     def beat(self, **workers: WorkerReport) -> None:
-        self._redis.set(self._keys.alive(self.vm_id), "agent", ex=60)
+        self._redis.set(self._keys.alive(self.vm_id), "agent", ex=600)
         beat = Heartbeat(self.vm_id, "session-1", time.time(), workers, room=10, labels=self.labels)
         facts = {"processors": self.processors, "display_room": self.display_room}
         self.send(msgspec.structs.replace(beat, **facts))

@@ -275,11 +275,11 @@ async def test_a_leader_that_was_replaced_asks_for_nothing(ground: Ground, world
     for number in range(5):
         ground.job(f"bot-{number}")
     await ground.dispatcher.durable()
-    await world.redis.set(world.keys.epoch, 2, ex=60)
+    await world.redis.set(world.keys.epoch, 2, ex=600)
     with pytest.raises(StaleEpochError):
         await ground.scaling.turn()
     assert ground.cloud.calls == []
-    await world.redis.set(world.keys.epoch, 1, ex=60)
+    await world.redis.set(world.keys.epoch, 1, ex=600)
 
 
 async def test_what_came_is_known_to_the_next_leader(ground: Ground) -> None:

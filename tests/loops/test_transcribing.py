@@ -31,7 +31,7 @@ from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.scripts import load_scripts
 from poolmgr.store.transcriptions import Transcription, Transcriptions
 from tests.common.speech.conftest import recorded
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 NOW: Final = 1_700_000_000.0
 SAID: Final = (("alpha", 0.5, 0.4), ("bravo", 1.1, 0.4), ("golf", 3.0, 0.5))
@@ -105,10 +105,10 @@ async def bed(redis_server: str, prefix: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(transcribing, "LOOK_S", 0.05)
     monkeypatch.setattr(transcribing, "AGAIN_S", (0.1, 0.1))
     monkeypatch.setattr(transcribing, "WAIT_S", 0.1)
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     await load_scripts(redis)
     keys = Keys(prefix)
-    await redis.set(keys.epoch, 1, ex=60)
+    await redis.set(keys.epoch, 1, ex=600)
     async with serving(Speech()) as speech:
         yield Bed(redis, keys, speech, tmp_path)
     await redis.aclose()

@@ -25,7 +25,7 @@ from poolmgr.store.mirroring import Mirrored
 from poolmgr.store.scripts import load_scripts
 from tests.mirror.dynamo import Dynamo
 from tests.moto_server import moto_server
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 LINK = "http://127.0.0.1:8090/r/x"
 KEEP_S = 1000.0
@@ -89,7 +89,7 @@ class Bots:
 
 @pytest.fixture
 async def redis(redis_server: str) -> AsyncGenerator[Any]:
-    client = connect(RedisSettings(url=redis_server))
+    client = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     await load_scripts(client)
     yield client
     await client.aclose()
@@ -98,7 +98,7 @@ async def redis(redis_server: str) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def bots(redis: Any, prefix: str, redis_server: str) -> Bots:
     keys = Keys(prefix)
-    await redis.set(keys.epoch, 1, ex=60)
+    await redis.set(keys.epoch, 1, ex=600)
     return Bots(redis, keys, redis_server)
 
 

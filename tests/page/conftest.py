@@ -39,7 +39,7 @@ class Fleet:
                     KeepWorker(vm_id, f"{vm_id}-w{number}", state, since=time.time(), born=time.time(), bot_id="")
                     for number, state in enumerate(states)
                 ]
-                pipeline.set(keys.alive(vm_id), "simulated", ex=60)
+                pipeline.set(keys.alive(vm_id), "simulated", ex=600)
             await self.hand.apply(*decisions)
             await pipeline.execute()
         self.hand.at = time.time()

@@ -337,7 +337,7 @@ async def test_a_vm_is_drained_and_taken_back_by_who_may(fleet: Fleet, session: 
     await fleet.grow(1)
     world = fleet.world
     vitals = VmVitals(time.time(), 8000, 3000, 1024, {"vm-0-w0": WorkerVitals(129, 0.02)})
-    await world.redis.set(world.keys.vitals("vm-0"), msgspec.json.encode(vitals), ex=60)
+    await world.redis.set(world.keys.vitals("vm-0"), msgspec.json.encode(vitals), ex=600)
     async with world.serving() as call:
         url = f"{call.base}/page/vms/vm-0"
         async with session.get(url, headers=shows(READER)) as answer:

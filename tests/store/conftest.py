@@ -10,6 +10,7 @@ from common.runtime.redis.client import connect
 from poolmgr.store.keys import KEY_DOCS, Keys
 from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.scripts import load_scripts
+from tests.waiting import PATIENCE_S
 from worker.link import scripts
 
 _CLIENTS = {"jobs", "jobs:taken", "bots:live", "webhooks:due"}
@@ -20,7 +21,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 async def redis(redis_server: str) -> AsyncGenerator[Any]:
-    client = connect(RedisSettings(url=redis_server))
+    client = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     await load_scripts(client)
     yield client
     await client.aclose()
@@ -29,7 +30,7 @@ async def redis(redis_server: str) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def keys(redis: Any, prefix: str) -> AsyncGenerator[Keys]:
     keys = Keys(prefix)
-    await redis.set(keys.epoch, 1, ex=60)
+    await redis.set(keys.epoch, 1, ex=600)
     yield keys
     await _check_every_key_has_an_owner(redis, prefix)
 

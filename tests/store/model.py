@@ -26,6 +26,7 @@ from poolmgr.store.record import Fields
 from poolmgr.store.scripts import SCRIPTS
 from tests.examples import EXPLORES, examples
 from tests.store.conftest import NOW
+from tests.waiting import PATIENCE_S
 from worker.link import scripts as worker_scripts
 
 LIBRARIES: Final = (SCRIPTS, SHARED, worker_scripts.SCRIPTS)
@@ -133,7 +134,7 @@ class OnRedis(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._loop = asyncio.new_event_loop()
-        self.redis: Any = connect(RedisSettings(url=f"{url}?db={_DATABASE}"))
+        self.redis: Any = connect(RedisSettings(url=f"{url}?db={_DATABASE}", timeout_s=PATIENCE_S))
         self.keys = Keys("poolmgr")
         self.plain = Plain()
         self.now = NOW

@@ -26,6 +26,7 @@ from poolmgr.core.model import Bot
 from poolmgr.core.state import PoolState
 from poolmgr.store.answers import text_fields
 from poolmgr.store.reading.views import Views
+from tests.waiting import PATIENCE_S
 
 _DATABASE: Final = 14
 _LINK: Final = "http://127.0.0.1:8090/r/x?tag=a"
@@ -62,7 +63,7 @@ class Scene:
 @asynccontextmanager
 async def scene(redis_server: str) -> AsyncGenerator[Scene]:
     url = f"{redis_server}?db={_DATABASE}"
-    redis: Any = connect(RedisSettings(url=url))
+    redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
     await redis.flushdb()
     made = Scene(url, redis)
     made.ground.heals = True

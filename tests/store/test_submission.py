@@ -118,7 +118,7 @@ async def test_a_bot_that_ended_without_a_chance_frees_its_own_keys_and_no_other
     job = submission("b1", idempotency_key="k", digest="d", deduplication_key="d")
     await submissions.submit(job)
     await redis.delete(keys.jobs)
-    await redis.set(keys.deduplication("d"), "another", ex=60)
+    await redis.set(keys.deduplication("d"), "another", ex=600)
     assert await submissions.withdraw(job, ended=True)
     assert await redis.get(keys.deduplication("d")) == b"another"
     assert not await redis.exists(keys.idempotency("app", "k"))

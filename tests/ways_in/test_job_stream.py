@@ -53,7 +53,7 @@ async def test_what_is_no_job_in_the_stream_is_kept_with_the_reason(
 
 
 async def test_while_the_list_is_long_the_rest_waits_in_the_stream(scene: Scene) -> None:
-    await scene.redis.set(scene.keys.epoch, 1, ex=60)
+    await scene.redis.set(scene.keys.epoch, 1, ex=600)
     await scene.redis.lpush(scene.keys.jobs, *[b"{}"] * 9_990)
     for _ in range(50):
         await scene.redis.xadd(scene.keys.job_stream, {"meeting_link": LINK})

@@ -128,7 +128,7 @@ async def test_while_the_list_is_long_messages_stay_in_their_queue(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     await create_queue(sqs_server, "long")
     await send(sqs_server, "long", job("patient"))
-    await scene.redis.set(scene.keys.epoch, 1, ex=60)
+    await scene.redis.set(scene.keys.epoch, 1, ex=600)
     await scene.redis.lpush(scene.keys.jobs, *[b"{}"] * 10_000)
     arrivals = Counting(scene.redis, scene.keys, 1)
     settings = SqsSettings(queue_url=queue_url(sqs_server, "long"), endpoint_url=sqs_server, region="eu-west-1")

@@ -95,7 +95,7 @@ def test_a_real_browsers_sandbox_is_seen_to_be_on_or_off(
             stderr=log,
         )
     try:
-        found = doctor.sandbox(doctor.of_pages(browser.pid))
+        found = doctor.sandbox(doctor.of_pages(browser.pid, PATIENCE_S))
     finally:
         os.killpg(browser.pid, signal.SIGKILL)
         browser.wait(60)

@@ -458,7 +458,7 @@ async def test_screenshots_are_those_of_failed_attempts(world: World) -> None:
     await hand.enter("b1")
     async with world.serving() as call:
         assert (await call("GET", "/bots/b1/get_screenshots")).status == 202
-        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1", two=b"22"), ex=60)
+        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1", two=b"22"), ex=600)
         answer = await call("GET", "/bots/b1/get_screenshots")
         assert (answer.status, answer.body["screenshots_count"]) == (200, 2)
         assert answer.body["screenshots"][1] == {
@@ -469,7 +469,7 @@ async def test_screenshots_are_those_of_failed_attempts(world: World) -> None:
             "data": "MjI=",
             "url": "",
         }
-        await world.redis.set(world.keys.evidence("b1", 1), b"no zip", ex=60)
+        await world.redis.set(world.keys.evidence("b1", 1), b"no zip", ex=600)
         await hand.end("b1")
         assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
         assert (await call("GET", "/bots/none/get_screenshots")).status == 404
@@ -483,7 +483,7 @@ async def test_evidence_is_had_as_the_agent_packed_it_by_whoever_may_see_the_bot
         await hand.end("b1", Reason.BROWSER_CRASHED, owner="app", evidence="b1-1")
         assert "b1-1 is on its way" in (await call("GET", "/bots/b1/evidence")).message
         packed = bundle(one=b"1")
-        await world.redis.set(world.keys.evidence("b1", 1), packed, ex=60)
+        await world.redis.set(world.keys.evidence("b1", 1), packed, ex=600)
         for path in ("/bots/b1/evidence", "/bots/b1/evidence?attempt=1"):
             answer = await call("GET", path)
             assert (answer.status, answer.body) == (200, packed)

@@ -96,7 +96,7 @@ async def test_screenshots_of_the_recording_stand_after_those_of_what_failed(wor
         await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time()))
         assert (await call("GET", "/bots/b1/get_screenshots")).status == 202, "the file is being made"
         (put(store, msgspec.structs.replace(MADE, screenshots=shots)) / shots[1].path).write_bytes(b"JFIF")
-        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1"), ex=60)
+        await world.redis.set(world.keys.evidence("b1", 1), bundle(one=b"1"), ex=600)
         answer = (await call("GET", "/bots/b1/get_screenshots")).body
         assert [(each["name"], each["data"]) for each in answer["screenshots"]] == [
             ("one.jpg", "MQ=="), ("screenshot-000.jpg", ""), ("screenshot-001.jpg", ""),

@@ -31,7 +31,7 @@ def concluded(redis_server: str, redis: Redis, keys: Keys) -> "list[tuple[str, P
         ("meet", ProbeRun("probe-meet-2", "2027-01-15T08:15:00Z", "google_meet", "joined", join_s=2.5)),
         ("zoom", ProbeRun("probe-zoom-1", "2027-01-15T08:00:00Z", "zoom", "joined", new_steps=["a (b)"], changed=True)),
     ]
-    redis.set(keys.epoch, 1, ex=60)
+    redis.set(keys.epoch, 1, ex=600)
 
     async def write() -> None:
         client: AsyncRedis = AsyncRedis.from_url(redis_server)  # pyright: ignore[reportUnknownMemberType]

@@ -79,7 +79,7 @@ async def test_a_job_that_redis_refuses_stays_in_the_stream(
 ) -> None:
     await put(redis, keys, "one")
     entries = await read(stream)
-    await redis.set(keys.jobs, "no list", ex=60)
+    await redis.set(keys.jobs, "no list", ex=600)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await arrivals.from_stream(entries)
     await redis.delete(keys.jobs)
@@ -91,7 +91,7 @@ async def test_a_leader_that_was_replaced_hands_nothing_in(
 ) -> None:
     await put(redis, keys, "one")
     entries = await read(stream)
-    await redis.set(keys.epoch, 2, ex=60)
+    await redis.set(keys.epoch, 2, ex=600)
     with pytest.raises(StaleEpochError):
         await arrivals.from_stream(entries)
     with pytest.raises(StaleEpochError):
@@ -134,7 +134,7 @@ async def test_a_message_is_known_for_as_long_as_sqs_may_hand_it_out(
 
 
 async def test_a_message_that_redis_refuses_is_not_taken_for_known(redis: Any, keys: Keys, arrivals: Arrivals) -> None:
-    await redis.set(keys.jobs, "no list", ex=60)
+    await redis.set(keys.jobs, "no list", ex=600)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await arrivals.from_sqs([message(1)])
     await redis.delete(keys.jobs)

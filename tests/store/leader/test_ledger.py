@@ -154,7 +154,7 @@ async def test_decisions_carried_out_together_leave_what_they_leave_one_by_one(
         await ledger.apply([decision], NOW)
     one_by_one = await content(redis, keys)
     await redis.delete(*one_by_one)
-    await redis.set(keys.epoch, 1, ex=60)
+    await redis.set(keys.epoch, 1, ex=600)
     await redis.lpush(keys.taken, *taken)
     await ledger.apply(group, NOW)
     assert await content(redis, keys) == one_by_one
@@ -416,7 +416,7 @@ async def test_after_a_script_flush_the_pool_is_to_be_rebuilt(redis: Any, keys: 
 
 
 async def test_an_error_that_redis_answers_is_not_passed_over(redis: Any, keys: Keys, ledger: Ledger) -> None:
-    await redis.set(keys.live, "no sorted set", ex=60)
+    await redis.set(keys.live, "no sorted set", ex=600)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await ledger.apply([accept()], NOW)
     await redis.delete(keys.bot("b1"))
@@ -441,7 +441,7 @@ async def test_a_taken_job_is_in_one_list_or_the_other_and_left_overs_come_oldes
 
 
 async def test_a_key_that_something_else_uses_is_said(redis: Any, keys: Keys) -> None:
-    await redis.set(keys.jobs, "not a list", ex=60)
+    await redis.set(keys.jobs, "not a list", ex=600)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await Jobs(redis, keys).take(3, 1.0)
 

@@ -25,7 +25,7 @@ async def streams(redis: Any, keys: Keys) -> tuple[Stream, Stream]:
     before, now = (Stream(redis, keys, keys.events, epoch) for epoch in (1, 2))
     await now.open()
     await write(redis, keys, BEAT)
-    await redis.set(keys.epoch, 2, ex=60)
+    await redis.set(keys.epoch, 2, ex=600)
     entries, events = await read_events(now, 10, 0)
     assert events == [BEAT]
     await now.done(entries)

@@ -50,7 +50,7 @@ async def test_no_more_is_kept_than_is_said(redis: Any, keys: Keys, probes: Prob
 
 
 async def test_a_leader_that_was_replaced_neither_begins_nor_concludes(redis: Any, keys: Keys, probes: Probes) -> None:
-    await redis.set(keys.epoch, 2, ex=60)
+    await redis.set(keys.epoch, 2, ex=600)
     with pytest.raises(StaleEpochError):
         await probes.begin("meet", 7, "probe-meet-7", b"{}")
     with pytest.raises(StaleEpochError):

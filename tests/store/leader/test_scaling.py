@@ -36,7 +36,7 @@ async def test_what_another_release_kept_counts_as_nothing(redis: Any, keys: Key
 
 
 async def test_a_leader_that_was_replaced_keeps_nothing(redis: Any, keys: Keys) -> None:
-    await redis.set(keys.epoch, 2, ex=60)
+    await redis.set(keys.epoch, 2, ex=600)
     with pytest.raises(StaleEpochError):
         await KeptScaling(redis, keys, epoch=1).keep(STANDING, History(), SHOWN)
     assert not await redis.exists(keys.scaling)

@@ -134,7 +134,7 @@ async def test_what_is_left_over_is_looked_for_where_there_is_always_something_n
 
 
 async def test_opening_a_stream_under_a_key_of_another_type_is_an_error(redis: Any, keys: Keys) -> None:
-    await redis.set(keys.events, "text", ex=60)
+    await redis.set(keys.events, "text", ex=600)
     with pytest.raises(Exception, match="WRONGTYPE"):
         await Stream(redis, keys, keys.events, 1).open()
 
@@ -476,7 +476,7 @@ async def test_a_key_that_meanwhile_belongs_to_another_bot_is_not_forgotten(
 ) -> None:
     accept = Accept("b1", job(deduplication_key="k", held_meeting="m"), BotState.QUEUED, NOW, seq=1)
     await ledger.apply([accept, End("b1", 0, Reason.NO_CAPACITY)], NOW)
-    await redis.set(keys.deduplication("k"), "b2", ex=60)
+    await redis.set(keys.deduplication("k"), "b2", ex=600)
     await redis.hset(keys.meeting("m"), "bot_id", "b2")
     assert await forget(redis, keys, "b1")
     assert await redis.get(keys.deduplication("k")) == b"b2"
@@ -491,7 +491,7 @@ async def test_a_quota_counts_a_bot_until_nothing_says_that_it_lives_or_is_to_li
     for seq, bot_id in enumerate(("known", "live", "ended")):
         await ledger.apply([Accept(bot_id, job(owner="app"), BotState.QUEUED, NOW, seq=seq)], NOW)
     await ledger.apply([End("ended", 0, Reason.NO_CAPACITY)], NOW)
-    await redis.set(keys.submitted("submitted"), "{}", ex=60)
+    await redis.set(keys.submitted("submitted"), "{}", ex=600)
     await redis.sadd(keys.owned("app"), "submitted", "gone")
     assert set(await upkeep.forget_unowned(["app", "other"], {"known"})) == {"ended", "gone"}
     assert await redis.smembers(keys.owned("app")) == {b"known", b"live", b"submitted"}

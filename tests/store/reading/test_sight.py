@@ -84,7 +84,7 @@ async def test_a_vm_is_read_with_its_workers_and_what_its_agent_said(
     assert await sight.workers("vm-1") == [first, second]
     assert await sight.vitals("vm-1") is None
     for said in (VmVitals(AT, 8000, 4000, 1024, {}), None):
-        await redis.set(keys.vitals("vm-1"), msgspec.json.encode(said), ex=60)
+        await redis.set(keys.vitals("vm-1"), msgspec.json.encode(said), ex=600)
         assert await sight.vitals("vm-1") == said
 
 
@@ -100,7 +100,7 @@ async def test_a_vms_mark_changes_with_whatever_is_read_of_it(
         ledger.apply([KeepWorker("vm-1", "w1", WorkerState.IDLE, AT, AT)], AT),
         ledger.apply([KeepWorker("vm-1", "w1", WorkerState.BUSY, AT, AT, "b1")], AT),
         ledger.apply([KeepVm("vm-1", "s", draining=True, lost=False)], AT),
-        redis.set(keys.alive("vm-1"), "s", ex=60),
+        redis.set(keys.alive("vm-1"), "s", ex=600),
     ):
         await change
         seen.append(await sight.marks(ids))

@@ -14,7 +14,7 @@ from tests.waiting import PATIENCE_S
 
 
 async def test_a_loop_around_redis_ends_when_it_is_cancelled_at_whatever_moment(redis_server: str) -> None:
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     chance = random.Random(1)
 
     async def loop() -> None:
@@ -33,7 +33,7 @@ async def test_a_loop_around_redis_ends_when_it_is_cancelled_at_whatever_moment(
 
 
 async def test_a_cancellation_that_comes_while_the_task_runs_reaches_its_next_call(redis_server: str) -> None:
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
 
     async def cancel_self() -> None:
         await redis.ping()
@@ -64,7 +64,7 @@ async def test_a_server_that_takes_nothing_is_given_up_on(tmp_path: Path) -> Non
 
 
 async def test_an_answer_of_a_cancelled_call_is_never_taken_for_anothers(redis_server: str, prefix: str) -> None:
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     chance = random.Random(2)
     for number in range(300):
         task = asyncio.get_running_loop().create_task(redis.echo(f"old {number}"), name="old")
@@ -102,7 +102,7 @@ async def test_hundreds_of_calls_at_once_are_no_outage(redis_server: str, prefix
 
 
 async def test_every_kind_of_argument_arrives_as_it_was(redis_server: str, prefix: str) -> None:
-    redis: Any = connect(RedisSettings(url=redis_server))
+    redis: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     await redis.rpush(prefix, "text é", b"\x00\xff", 7, 1.5, WorkerState.IDLE)
     assert await redis.lrange(prefix, 0, -1) == ["text é".encode(), b"\x00\xff", b"7", b"1.5", b"idle"]
     await redis.xadd(f"{prefix}:s", {"a": "b"})

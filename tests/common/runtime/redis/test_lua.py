@@ -9,11 +9,12 @@ import pytest
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
 from common.runtime.redis.lua import FENCE, Call, Key, Keys, OptionalKey, Pairs, Script, Values
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
 async def redis(redis_server: str) -> AsyncGenerator[Any]:
-    client = connect(RedisSettings(url=redis_server))
+    client = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
     yield client
     await client.aclose()
 

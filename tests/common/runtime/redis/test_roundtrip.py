@@ -10,12 +10,13 @@ from redis.exceptions import ResponseError
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
 from common.runtime.redis.roundtrip import UnconfirmedError, ask, carry_out, read
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
 async def redis(redis_server: str, prefix: str) -> AsyncGenerator[Any]:
-    client: Any = connect(RedisSettings(url=redis_server))
-    await client.set(prefix, 1, ex=60)
+    client: Any = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S))
+    await client.set(prefix, 1, ex=600)
     yield client
     await client.aclose()
 

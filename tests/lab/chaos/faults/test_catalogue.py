@@ -26,7 +26,7 @@ from lab.chaos.observers.processes import driver_of
 from lab.chaos.system.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.chaos.system.stage import LOST_AFTER_S, SILENT_AFTER_S, Process, Stage
 from poolmgr.store.keys import Keys
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from worker.chromium import processes
 
 
@@ -63,7 +63,7 @@ def test_no_fault_that_is_shorter_than_the_grace_explains_an_end() -> None:
 
 
 async def test_a_flood_is_of_jobs_that_are_none_and_are_not_asked_for(redis_server: str, prefix: str) -> None:
-    redis, keys = connect(RedisSettings(url=redis_server)), Keys(prefix)
+    redis, keys = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S)), Keys(prefix)
     stage = cast(Stage, SimpleNamespace(redis=redis, keys=keys))
     for _ in range(2):
         async with BY_NAME["flood of hostile jobs"].inflict(stage, Target("redis", 0, "redis")):
