@@ -179,16 +179,24 @@ async def harness(tmp_path: Path, driver: Driver, room: str) -> AsyncGenerator[H
         yield harness
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def light_harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
+@asynccontextmanager
+async def light_pool(state_dir: Path, driver: Driver, settings: WorkerSettings) -> AsyncGenerator[Harness]:
     """With the fault suite's stand-ins, where a test is about the pool and asks of a browser no more than that it is
     one: a real one takes two seconds of a processor from its start into a meeting.
     """
     async with Witness() as witness:
-        stand_in = write_program(tmp_path / "stand-in", witness.address)
-        async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0, chromium=str(stand_in)), driver) as harness:
+        settings = msgspec.structs.replace(
+            settings, memory_reserve_mb=0, chromium=str(write_program(state_dir / "stand-in", witness.address))
+        )
+        async with pool_with(state_dir, settings, driver) as harness:
             harness.meeting = f"http://{witness.address}/r/chaos?tag=a&lobby_s=0"
             yield harness
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def light_harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
+    async with light_pool(tmp_path, driver, WorkerSettings()) as harness:
+        yield harness
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

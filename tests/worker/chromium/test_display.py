@@ -53,16 +53,13 @@ def socket_of(chromium: Chromium) -> Path:
     return Path(path)
 
 
-async def test_a_display_belongs_to_the_group_of_its_browser(chromium: Chromium) -> None:
+async def test_a_display_is_its_browsers_alone_and_goes_with_it(chromium: Chromium) -> None:
     xvfb = display_of(chromium)
     assert os.getpgid(xvfb) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
     assert processes.command_line(chromium.leader.pid).startswith(str(find_chromium("")))
-
-
-async def test_a_killed_browser_takes_its_display_with_it(chromium: Chromium) -> None:
-    xvfb = display_of(chromium)
     socket = socket_of(chromium)
     assert socket.exists()
+    await assert_nobody_gets_in_without_its_key(chromium)
     await chromium.kill()
     assert processes.read(xvfb) is None
     assert not socket.exists()
@@ -87,7 +84,7 @@ async def test_a_display_that_outlived_browser_and_folder_is_found_and_ended(
     await wait_until(lambda: processes.read(xvfb) is None)  # one that exits has lost its arguments already
 
 
-async def test_nobody_without_its_key_gets_onto_the_display(chromium: Chromium) -> None:
+async def assert_nobody_gets_in_without_its_key(chromium: Chromium) -> None:
     assert (chromium.folder / "xauthority").stat().st_mode & 0o777 == 0o600
     reader, writer = await asyncio.open_unix_connection(socket_of(chromium))
     writer.write(b"l\0" + (11).to_bytes(2, "little") + bytes(8))  # X11 protocol, 8: connection setup without a name
@@ -149,7 +146,7 @@ def launcher_of(capture: CaptureSettings, state_dir: Path) -> Launcher:
 
 
 @recorded
-async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
+async def test_a_sound_server_and_what_is_ordered_belong_to_the_group_which_ends_with_that_server(
     recording_launcher: Launcher, tmp_path: Path
 ) -> None:
     async with asyncio.timeout(PATIENCE_S):
@@ -160,28 +157,27 @@ async def test_a_sound_server_belongs_to_the_group_and_what_is_ordered_does_too(
     await wait_until(lambda: any(line.startswith("sleep ") for line in group_of(chromium)))
     assert (chromium.folder / "seen").read_text().startswith(":")
     assert os.getpgid(beside(tmp_path)["sound server"]) == chromium.leader.pid
+    async with asyncio.timeout(PATIENCE_S):
+        os.kill(beside(tmp_path)["sound server"], signal.SIGKILL)
+        await chromium.exited()
+    assert "the sound server ended" in chromium.last_words()
     await chromium.kill()
     assert group_of(chromium) == []
     assert not chromium.folder.exists()
 
 
 @recorded
-@pytest.mark.parametrize("which", ["sound server", "display"])
-async def test_a_browser_ends_with_its_display_and_its_sound_server(
-    recording_launcher: Launcher, tmp_path: Path, which: str
-) -> None:
+async def test_a_browser_ends_with_its_display(recording_launcher: Launcher) -> None:
     async with asyncio.timeout(PATIENCE_S):
         chromium = await recording_launcher.launch("w1", display=True)
-        os.kill(display_of(chromium) if which == "display" else beside(tmp_path)["sound server"], signal.SIGKILL)
+        os.kill(display_of(chromium), signal.SIGKILL)
         await chromium.exited()
-    if which == "sound server":
-        assert "the sound server ended" in chromium.last_words()
     await chromium.kill()
     assert group_of(chromium) == []
 
 
 @recorded
-@pytest.mark.parametrize("left", ["sound server", "shell"])
+@pytest.mark.parametrize("left", ["sound server", pytest.param("shell", marks=pytest.mark.long)])
 async def test_what_outlived_browser_and_folder_is_found_and_ended(
     recording_launcher: Launcher, tmp_path: Path, left: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from common.config.settings import CaptureSettings, WorkerSettings
-from common.wire.messages import WorkerGone
+from common.wire.messages import WorkerGone, WorkerWarm
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.chromium import warm_pages
@@ -97,8 +97,12 @@ def copies(tmp_path: Path) -> list[Path]:
 async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
     tmp_path: Path, driver: Driver, site: Site
 ) -> None:
+    other = tmp_path / warm_pages.VISITOR / f"0123456789abcdef-{time.time():.0f}"
+    other.mkdir(parents=True)  # for another profile
+    assert Profile(find_chromium("")).name != Profile(find_chromium(""), devices="fake").name
     async with kept_warm(tmp_path, driver, site.address) as harness:
         await harness.warm("w0")
+        await wait_until(lambda: not other.exists())
         assert (copies(tmp_path), harness.pool.reports()["w0"].outdated) == ([], False), "it did not wait for the copy"
         await wait_until(lambda: copies(tmp_path))
         await wait_until(lambda: harness.pool.reports()["w0"].outdated)
@@ -159,8 +163,8 @@ async def test_a_page_that_cannot_be_loaded_is_said_once_and_keeps_nobody_from_b
 ) -> None:
     site.status = 503
     async with kept_warm(tmp_path, driver, site.address, refresh_s=0.1) as harness:
-        await wait_until(lambda: site.asked("/") >= 2)
-        await harness.warm()
+        harness.pool.warm("w1")
+        await wait_until(lambda: site.asked("/") >= 2 and harness.seen(WorkerWarm))
     said = capsys.readouterr().out
     assert said.count("warm_page_failed") == 1
     assert "HTTP 503" in said
@@ -174,14 +178,6 @@ async def test_a_cache_that_is_too_large_is_not_used(
     async with kept_warm(tmp_path, driver, site.address, most_mb=0):
         await wait_until(lambda: "more than worker.warm_pages_mb" in capsys.readouterr().out)
     assert copies(tmp_path) == []
-
-
-async def test_a_copy_for_another_profile_is_removed(tmp_path: Path, driver: Driver, site: Site) -> None:
-    other = tmp_path / warm_pages.VISITOR / f"0123456789abcdef-{time.time():.0f}"
-    other.mkdir(parents=True)
-    async with kept_warm(tmp_path, driver, site.address):
-        await wait_until(lambda: not other.exists())
-    assert Profile(find_chromium("")).name != Profile(find_chromium(""), devices="fake").name
 
 
 async def test_a_visitor_is_no_orphan_while_its_agent_lives_and_is_one_afterwards(

@@ -15,7 +15,7 @@ from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, Join, JoinRefused, WorkerGone, WorkerReport, WorkerWarm
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with
+from tests.worker.conftest import Harness, light_pool, pool_with
 from worker.chromium import processes
 from worker.chromium.driver import Driver
 from worker.link.journal import Stage
@@ -121,6 +121,7 @@ async def test_joins_that_cannot_be_are_refused_with_the_cause_and_the_worker_st
     assert light_harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
 
 
+@pytest.mark.long
 async def test_a_worker_that_holds_too_much_ends_alone_with_the_reason(harness: Harness) -> None:
     await harness.warm("w1")
     harness.pool.warm("w2")
@@ -204,12 +205,12 @@ async def test_only_bots_that_are_sent_in_again_leave_when_their_vm_is_cut_off(l
 
 
 async def test_a_browser_that_hangs_does_not_outstay_the_time_that_its_vm_may_be_cut_off(
-    tmp_path: Path, driver: Driver, room: str
+    tmp_path: Path, driver: Driver
 ) -> None:
-    settings = WorkerSettings(memory_reserve_mb=0, leave_timeout_s=200, page_timeout_s=200)
-    async with pool_with(tmp_path, settings, driver) as harness:
+    settings = WorkerSettings(leave_timeout_s=200, page_timeout_s=200)
+    async with light_pool(tmp_path, driver, settings) as harness:
         await harness.warm()
-        harness.pool.begin(Join("w1", "hangs", 1, "room", room, "Bot", leave_when_cut_off_s=30.0))
+        harness.pool.begin(Join("w1", "hangs", 1, "room", harness.meeting, "Bot", leave_when_cut_off_s=30.0))
         await wait_until(lambda: "in_meeting" in [getattr(event, "state", "") for event in harness.events])
         [leader] = harness.browsers()
         os.killpg(leader, signal.SIGSTOP)
@@ -222,12 +223,12 @@ async def test_a_browser_that_hangs_does_not_outstay_the_time_that_its_vm_may_be
         assert [(ended.bot_id, ended.reason) for ended in harness.seen(BotEnded)] == [("hangs", Reason.CUT_OFF)]
 
 
-async def test_stopping_ends_the_idle_and_those_that_warm_up(harness: Harness) -> None:
-    await harness.warm("w1")
-    harness.pool.warm("w2")
-    harness.pool.refuse_work()
-    harness.pool.warm("w3")
-    await harness.pool.empty.wait()
-    causes = {event.worker_id: event.cause for event in harness.seen(WorkerGone)}
+async def test_stopping_ends_the_idle_and_those_that_warm_up(light_harness: Harness) -> None:
+    await light_harness.warm("w1")
+    light_harness.pool.warm("w2")
+    light_harness.pool.refuse_work()
+    light_harness.pool.warm("w3")
+    await light_harness.pool.empty.wait()
+    causes = {event.worker_id: event.cause for event in light_harness.seen(WorkerGone)}
     assert causes == dict.fromkeys(("w1", "w2", "w3"), GoneCause.AGENT_STOPPED)
-    assert harness.browsers() == []
+    assert light_harness.browsers() == []

@@ -38,12 +38,18 @@ def adapter():
 """
 
 
-async def test_a_bot_has_its_say_before_its_worker_is_gone(harness: Harness) -> None:
+async def test_a_bot_does_what_it_alone_is_told_and_has_its_say_before_its_worker_is_gone(harness: Harness) -> None:
     await harness.warm()
+    harness.pool.say("w1", "b1", 1, "before it came")
     harness.pool.begin(harness.join())
     harness.pool.begin(harness.join())  # the same order a second time changes nothing
     assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.BUSY, "b1", 1)}
-    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+    await wait_until(lambda: harness.seen(ParticipantsSeen))
+    for worker_id, bot_id, attempt in (("w9", "b1", 1), ("w1", "b9", 1), ("w1", "b1", 2)):
+        harness.pool.say(worker_id, bot_id, attempt, "not meant for it")
+    harness.pool.say("w1", "b1", 1, "x" * 3000)
+    heard = await wait_until(lambda: harness.seen(ChatHeard))
+    assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
     harness.pool.retire("w1")  # put off: it serves a bot
     harness.pool.leave("w1", "b1", 2, Reason.USER_REQUESTED)  # ignored: another attempt
     harness.pool.leave("w1", "b1", 1, Reason.MAX_DURATION)
@@ -86,16 +92,16 @@ async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(light_har
     assert [event.reason for event in light_harness.seen(BotEnded)] == [Reason.USER_REQUESTED]
 
 
-async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(harness: Harness) -> None:
-    await harness.warm()
-    [leader] = harness.browsers()
+async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(light_harness: Harness) -> None:
+    await light_harness.warm()
+    [leader] = light_harness.browsers()
     for process in processes.scan():
         if process.group == leader:
             os.kill(process.pid, signal.SIGSTOP)
-    harness.pool.begin(harness.join())
-    assert (await harness.gone()).cause is GoneCause.UNRESPONSIVE
-    assert [event.cause for event in harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
-    assert harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+    light_harness.pool.begin(light_harness.join())
+    assert (await light_harness.gone()).cause is GoneCause.UNRESPONSIVE
+    assert [event.cause for event in light_harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
+    assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
 
 async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wait_for_the_answer(
@@ -111,20 +117,8 @@ async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wai
     await wait_until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "bot b1"])
 
 
-async def test_only_the_bot_that_is_meant_says_something(harness: Harness) -> None:
-    await harness.warm()
-    harness.pool.say("w1", "b1", 1, "before it came")
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: harness.seen(ParticipantsSeen))
-    for worker_id, bot_id, attempt in (("w9", "b1", 1), ("w1", "b9", 1), ("w1", "b1", 2)):
-        harness.pool.say(worker_id, bot_id, attempt, "not meant for it")
-    harness.pool.say("w1", "b1", 1, "x" * 3000)
-    heard = await wait_until(lambda: harness.seen(ChatHeard))
-    assert [(line.sender_name, line.text) for event in heard for line in event.chats] == [("Bot", "x" * 2000)]
-
-
 async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_nobody_else(
-    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    light_harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = tmp_path / "site"
     metadata = site / "faulty-1.0.dist-info"
@@ -135,14 +129,14 @@ async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_n
     monkeypatch.syspath_prepend(str(site))  # pyright: ignore[reportUnknownMemberType]
     adapters.cache_clear()
     try:
-        await harness.warm()
-        harness.pool.begin(harness.join(platform="faulty"))
-        assert (await harness.gone()).cause is GoneCause.SPENT
-        assert [event.reason for event in harness.seen(BotEnded)] == [Reason.INTERNAL_ERROR]
-        harness.events.clear()
-        await harness.warm("w2")
-        harness.pool.begin(replace(harness.join("b2"), worker_id="w2"))
-        await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
+        await light_harness.warm()
+        light_harness.pool.begin(light_harness.join(platform="faulty"))
+        assert (await light_harness.gone()).cause is GoneCause.SPENT
+        assert [event.reason for event in light_harness.seen(BotEnded)] == [Reason.INTERNAL_ERROR]
+        light_harness.events.clear()
+        await light_harness.warm("w2")
+        light_harness.pool.begin(replace(light_harness.join("b2"), worker_id="w2"))
+        await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in light_harness.events))
     finally:
         adapters.cache_clear()
 

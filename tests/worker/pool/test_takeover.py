@@ -46,9 +46,16 @@ def _are_in(harness: Harness) -> set[str]:
     return {event.bot_id for event in harness.seen(BotMoved) if event.state is BotState.IN_MEETING}
 
 
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGKILL, signal.SIGSTOP),
+        pytest.param(signal.SIGSTOP, signal.SIGKILL, marks=pytest.mark.long),
+    ],
+    ids=["dies and hangs", "hangs and dies"],
+)
 async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
-    harness: Harness, fault: signal.Signals
+    harness: Harness, first: signal.Signals, second: signal.Signals
 ) -> None:
     for worker_id in ("w1", "w2"):
         harness.pool.warm(worker_id)
@@ -56,28 +63,31 @@ async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
     harness.pool.begin(harness.join())
     await wait_until(lambda: _are_in(harness) == {"b1"})
     browsers = harness.browsers()
-    workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
-    before = [None, *(worker.page for worker in workers.values())]
-    _signal_driver(harness, fault)
-    await wait_until(lambda: not any(worker.page in before for worker in workers.values()))
-    page = workers["w1"].page
+    await _connected_anew_after(harness, first)
+    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
     assert page
     assert await page.evaluate(MICROPHONE) == "granted", "what the last driver had settled went with it"
     harness.pool.begin(Join("w2", "b2", 1, "room", harness.meeting, "Bot"))
+    await wait_until(lambda: _told_of(harness, "b2"))
+    assert "in_meeting" not in _told_of(harness, "b2"), "it is on its way"
+    await _connected_anew_after(harness, second)
     await wait_until(lambda: _are_in(harness) == {"b1", "b2"})
+    assert harness.seen(BotEnded) == []
     assert harness.browsers() == browsers
     harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
     await wait_until(lambda: harness.seen(WorkerGone))
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason, ended.detail) == ("b1", Reason.USER_REQUESTED, "")
-    told = [move.state for move in harness.seen(BotMoved) if move.bot_id == "b1"]
-    assert told == ["joining", "in_meeting", "leaving"]
+    assert _told_of(harness, "b1") == ["joining", "in_meeting", "leaving"]
 
 
-async def test_a_bot_that_is_on_its_way_when_the_driver_dies_arrives(harness: Harness) -> None:
-    await harness.warm()
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: any(isinstance(event, BotMoved) for event in harness.events))
-    _signal_driver(harness, signal.SIGKILL)
-    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
-    assert harness.seen(BotEnded) == []
+def _told_of(harness: Harness, bot_id: str) -> list[str]:
+    return [move.state for move in harness.seen(BotMoved) if move.bot_id == bot_id]
+
+
+async def _connected_anew_after(harness: Harness, fault: signal.Signals) -> None:
+    """The driver has the fault, and all workers have a page that another one drives."""
+    workers = harness.pool._workers  # pyright: ignore[reportPrivateUsage]
+    before = [None, *(worker.page for worker in workers.values())]
+    _signal_driver(harness, fault)
+    await wait_until(lambda: not any(worker.page in before for worker in workers.values()))
