@@ -16,9 +16,9 @@ from lab.recorded.call import NOTED, Noted, Window
 from lab.recorded.seeing import Box
 
 BEGAN_AT: Final = 1000.0
-LENGTH_S: Final = 24
+LENGTH_S: Final = 14
 OFFSET_S: Final = 0.25
-SILENT: Final = (20.5, 20.9)
+SILENT: Final = (10.5, 10.9)
 
 
 def make(folder: Path) -> None:
@@ -30,7 +30,7 @@ def make(folder: Path) -> None:
     command += ["-b:a", "96k", "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1", str(folder / VIDEO)]
     subprocess.run(command, check=True)
     seconds = [BEGAN_AT + at for at in range(LENGTH_S)]
-    windows = [Window(seconds[first:last], seconds[first:last]) for first, last in ((1, 9), (9, 23))]
+    windows = [Window(seconds[first:last], seconds[first:last]) for first, last in ((1, 5), (5, 13))]
     noted = Noted("tab", Box(0, 0, 320, 180), seconds, windows, [1.0, 3.0], 2)
     (folder / NOTED).write_bytes(msgspec.json.encode(noted))
     made = Manifest(1, "b1", 1, "room", BEGAN_AT, BEGAN_AT + LENGTH_S, finished=True)
@@ -47,7 +47,7 @@ def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_pat
     assert float(said["separation"].split()[2]) > 40
     lost_s = float(said["lost"].split()[1])
     assert lost_s == pytest.approx(SILENT[1] - SILENT[0], abs=0.05)
-    assert "0 of 23 beeps are missing" in said["lost"] or "0 of 24 beeps are missing" in said["lost"]
+    assert "0 of 13 beeps are missing" in said["lost"] or "0 of 14 beeps are missing" in said["lost"]
     offset_ms = float(said["at"].split("ms in the file")[0].split()[-1])
     assert offset_ms == pytest.approx(OFFSET_S * 1000, abs=10)
     assert "+0 ms in the page" in said["at"]

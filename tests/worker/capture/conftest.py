@@ -49,7 +49,13 @@ class Recorded:
     """`reports`: what the manager hears."""
 
     def __init__(self, folder: Path, video: Literal["tab", "display"] = "tab", *, tracks: bool = False) -> None:
-        self.settings = CaptureSettings(store=str(folder / "store"), store_timeout_s=5.0, video=video, tracks=tracks)
+        self.settings = CaptureSettings(
+            store=str(folder / "store"),
+            store_timeout_s=5.0,
+            video=video,
+            video_size="640x360",  # a larger one takes more of the processors, and tells no more
+            tracks=tracks,
+        )
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
         self.reports: list[BotRecorded] = []
@@ -145,7 +151,7 @@ async def somebody_in(
     browser: Browser, meeting: str, script: str = TONES, *, camera: bool = False
 ) -> AsyncGenerator[Page]:
     """In the meeting, heard, and seen with a camera; both are what the script makes them."""
-    page = await browser.new_page()
+    page = await browser.new_page(viewport={"width": 320, "height": 240})  # nobody looks at it
     await page.add_init_script(script)
     await page.goto(f"{meeting}?name=Ann")
     await page.check("#microphone")

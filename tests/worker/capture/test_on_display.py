@@ -86,7 +86,7 @@ async def test_a_counter_and_tones_are_in_one_file_in_step(
     assert {Path(segment.path).suffix for segment in made.segments} == {".webm", ".mkv"}
     assert made.audio
     assert made.video
-    assert (made.video.width, made.video.height, made.video.damaged) == (1280, 720, 0)
+    assert (made.video.width, made.video.height, made.video.damaged) == (640, 360, 0)
     whole = watch(recorded.file(VIDEO), box)
     assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
     counters = [each.counter for each in whole.pictures if each.at > 2]

@@ -101,9 +101,9 @@ async def test_a_counter_and_tones_are_in_one_file_in_step_and_can_be_sought_in(
     made = await finished(recorded)
     assert made.audio
     assert made.video
-    assert (made.video.width, made.video.height, made.video.damaged) == (1280, 720, 0)
+    assert (made.video.width, made.video.height, made.video.damaged) == (640, 360, 0)
     whole = watch(recorded.file(VIDEO), box)
-    assert (whole.width, whole.height, len(whole.pictures)) == (1280, 720, made.video.pictures)
+    assert (whole.width, whole.height, len(whole.pictures)) == (640, 360, made.video.pictures)
     assert whole.duration_s == pytest.approx(made.video.duration_s, abs=0.1)
     assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
     assert made.thumbnails

@@ -48,29 +48,30 @@ def assert_as_long_as_the_meeting(heard: Heard, made: Manifest, took_s: float) -
     assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4)
 
 
-async def test_both_sides_of_a_meeting_are_in_one_file_also_when_the_store_was_away(
+async def test_both_sides_of_a_meeting_are_in_one_file_though_the_store_was_away_and_the_browser_is_killed(
     recorded: Recorded, driver: Driver, room: str, somebody: Page
 ) -> None:
     recorded.block_store()
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
-        began = time.time()
         await wait_until(lambda: any("does not take" in did for did in story(harness)))
         assert all(oct(path.stat().st_mode)[-3:] == "600" for path in recorded.spooled)
         assert recorded.recordings.spooled_bytes >= sum(path.stat().st_size for path in recorded.spooled[:1])
         recorded.unblock_store()
         await wait_until(lambda: recorded.segments)
-        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
-        await wait_until(lambda: harness.seen(BotEnded))
-        took_s = time.time() - began
+        await asyncio.sleep(2.5)  # longer than what may be lost: a segment is there just after a fetch
+        killed_at = time.time()
+        os.killpg(harness.browsers()[0], signal.SIGKILL)
         await harness.gone()
     made = await finished(recorded)
     assert_true_to(made, recorded)
-    assert missing(made) == []
+    assert {gap.cause for gap in missing(made)} <= {"browser_gone"}
     assert made.audio
     heard = listen(recorded.file(AUDIO))
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1)
-    assert_as_long_as_the_meeting(heard, made, took_s)
+    assert killed_at - made.began_at > 4, "there is more than what may be lost"
+    assert made.segments[-1].ended_at > killed_at - 2, "all but the last two seconds are there"
+    assert heard.duration_s > killed_at - made.began_at - 2
     at = heard.clearest(440, 1000)
     (left, leaked), (crossed, right) = heard.tones(440, at), heard.tones(1000, at)
     assert left == pytest.approx(-12, abs=3)
@@ -82,23 +83,6 @@ async def test_both_sides_of_a_meeting_are_in_one_file_also_when_the_store_was_a
     assert (made.kinds, made.video, {segment.kind for segment in made.segments}) == (("audio",), None, {"audio"})
     kept = [path for path in recorded.folder.parent.rglob("*") if path.suffix in (".ivf", ".mkv", ".mp4")]
     assert kept == []
-
-
-async def test_all_but_the_last_two_seconds_are_there_when_the_browser_is_killed(
-    recorded: Recorded, driver: Driver, room: str, somebody: Page
-) -> None:
-    async with harness_of(recorded, driver, room) as harness:
-        await go_in(harness)
-        await wait_until(lambda: recorded.spooled)
-        await asyncio.sleep(3)
-        killed_at = time.time()
-        os.killpg(harness.browsers()[0], signal.SIGKILL)
-        await harness.gone()
-    made = await finished(recorded)
-    assert_true_to(made, recorded)
-    assert made.segments[-1].ended_at > killed_at - 2
-    heard = listen(recorded.file(AUDIO))
-    assert heard.duration_s > killed_at - made.began_at - 2
 
 
 async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
