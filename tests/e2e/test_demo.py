@@ -36,10 +36,11 @@ NOT_SHOWN = ". Stopped before the end, so nothing was shown to hold"
     ("options", "at", "code", "verdict"),
     [
         ((), "1. A private Redis", 130, NOT_SHOWN),
-        (("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN),
+        ((), "2 idle", 130, NOT_SHOWN),
+        pytest.param(("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN, marks=pytest.mark.long),
         pytest.param((), "Ctrl-C ends the demo", 0, " but the recording. All 4 bots were", marks=pytest.mark.long),
     ],
-    ids=["starting", "joining", "showing"],
+    ids=["starting", "warm", "joining", "showing"],
 )
 def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(
     options: tuple[str, ...], at: str, code: int, verdict: str

@@ -113,6 +113,7 @@ async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_i
     assert list(up.state.agent.glob("workers/*")) == []
 
 
+@pytest.mark.long
 async def test_a_port_that_is_taken_is_said_and_all_ends(up: Up) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         listen = f"127.0.0.1:{somebody.getsockname()[1]}"

@@ -74,7 +74,7 @@ async def pulled_until(recorder: Recorder, media_s: float) -> Pulled:
             pulled = await recorder.pull(0, 600, None)
             if pulled.chunks and pulled.chunks[-1].media_s >= media_s:
                 return pulled
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
 
 
 def made_of(chunks: list[Chunk], folder: Path) -> list[float]:
@@ -94,12 +94,12 @@ async def test_sound_is_at_its_own_time_also_after_the_tabs_stood_still(
 ) -> None:
     await page.set_content(BEEPING)
     recorder = await recorder_of(page)
-    before = (await pulled_until(recorder, 5)).chunks[-1].at
+    before = (await pulled_until(recorder, 4)).chunks[-1].at
     for how in (signal.SIGSTOP, signal.SIGCONT):
         for pid in renderers(chromium):
             os.kill(pid, how)
         await asyncio.sleep(2)
-    chunks = (await pulled_until(recorder, 12)).chunks
+    chunks = (await pulled_until(recorder, 10)).chunks
     sent: list[float] = await page.evaluate("sent")
     found = made_of(chunks, tmp_path)
     first, last = (

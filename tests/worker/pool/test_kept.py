@@ -37,14 +37,16 @@ async def test_a_shutdown_in_mid_meeting_is_kept_and_named_in_the_end(
     assert json.loads(file_of(harness, "about.json"))["missing"] == {}
 
 
-async def test_a_fault_of_ours_is_kept_with_its_traceback(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fault_of_ours_is_kept_with_its_traceback(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    await harness.warm()
+    await light_harness.warm()
     monkeypatch.setattr(Reporter, "news", fail)
-    harness.pool.begin(harness.join())
-    await harness.gone()
-    assert [(end.reason, end.evidence) for end in harness.seen(BotEnded)] == [(Reason.INTERNAL_ERROR, "b1-1")]
-    assert "a fault of ours" in file_of(harness, "traceback.txt")
-    assert json.loads(file_of(harness, "about.json"))["reason"] == "internal_error"
+    light_harness.pool.begin(light_harness.join())
+    await light_harness.gone()
+    assert [(end.reason, end.evidence) for end in light_harness.seen(BotEnded)] == [(Reason.INTERNAL_ERROR, "b1-1")]
+    assert "a fault of ours" in file_of(light_harness, "traceback.txt")
+    assert json.loads(file_of(light_harness, "about.json"))["reason"] == "internal_error"
