@@ -101,10 +101,14 @@ def test_what_counts_as_our_doing_is_what_the_code_says() -> None:
     assert counted == ours - {Reason.SHUTDOWN, Reason.SUPERSEDED}
 
 
+RULES_TESTS: Final = ("rules_test.yml", "rules_hours_test.yml")
+
+
 def test_every_alert_is_tried() -> None:
     tried = {
         test["alertname"]
-        for group in yaml.safe_load((PROMETHEUS / "rules_test.yml").read_text())["tests"]
+        for name in RULES_TESTS
+        for group in yaml.safe_load((PROMETHEUS / name).read_text())["tests"]
         for test in group["alert_rule_test"]
         if test["exp_alerts"]
     }
@@ -135,7 +139,7 @@ def promtool(*command: str) -> None:
     "command",
     [
         ("check", "rules", "recording.yml", "alerts.yml"),
-        ("test", "rules", "rules_test.yml"),
+        ("test", "rules", *RULES_TESTS),
         ("check", "config", "prometheus.yml"),
         ("check", "config", "ec2.yml"),
     ],
@@ -317,6 +321,7 @@ async def test_each_fault_that_is_provoked_turns_up_in_the_alert_that_is_for_it(
 
 
 @installed
+@pytest.mark.long
 async def test_each_fault_that_takes_time_turns_up_in_the_alert_that_is_for_it(
     own_redis: RedisServer, prefix: str, tmp_path: Path
 ) -> None:
