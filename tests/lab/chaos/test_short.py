@@ -30,14 +30,14 @@ def say(line: str) -> None:
 
 
 async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) -> None:
-    scale = Scale(managers=2, agents=2, max_workers=5, min_idle=2)
+    scale = Scale(managers=2, agents=2, max_workers=4, min_idle=1)
     folder = tmp_path / "stage"
     folder.mkdir()
     options = Options(
         seed=1,
         rounds=1,
         round_s=5,
-        jobs_per_s=2,
+        jobs_per_s=1.5,
         faults_per_s=1.2,
         longest_s=6,
         scale=scale,

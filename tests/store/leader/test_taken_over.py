@@ -72,7 +72,7 @@ def test_a_leader_brings_to_its_end_whatever_the_scripts_have_left(redis_server:
     run_state_machine_as_test(
         seed(1)(cast("type[RuleBasedStateMachine]", partial(TakenOver, redis_server))),
         settings=settings(
-            max_examples=30,
+            max_examples=20,
             stateful_step_count=20,
             phases=[Phase.generate],  # what is found is a story to be read, and making it shorter takes minutes
             database=None,
