@@ -1,4 +1,6 @@
-"""One bot without a manager and without Redis, in a real browser: how it ends, and what its receiver is told."""
+"""One bot without a manager and without Redis, in a real browser, or in the fault suite's stand-in where a test asks no
+more of it: how it ends, and what its receiver is told.
+"""
 
 import asyncio
 import json
@@ -18,6 +20,8 @@ from common.config.settings import WebhookSettings
 from common.jobs.record import Job
 from common.wire.messages import BotEnded, BotMoved, BotRecorded
 from common.wire.vocabulary import BotState, Reason
+from lab.chaos.observers.witness import Witness
+from lab.chaos.stand_in.chromium import write_program
 from lab.meeting.server import create_app
 from lab.parts.host import hosting
 from tests.fork_server import Forked, ForkServer
@@ -80,7 +84,13 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
     temporary.mkdir()
     started: list[Forked] = []
 
-    def start(callback_url: str, *arguments: str, store: Path | str = "", **fields: Any) -> Forked:
+    def start(
+        callback_url: str,
+        *arguments: str,
+        store: Path | str = "",
+        settings: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> Forked:
         environment = {
             **os.environ,
             "TMPDIR": str(temporary),
@@ -91,6 +101,7 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
             "POOLMGR_WEBHOOKS__RETRY_FIRST_S": "0.1",
             "POOLMGR_WORKER__LAUNCH_TIMEOUT_S": str(PATIENCE_S),
             "POOLMGR_CAPTURE__STORE": str(store),
+            **(settings or {}),
         }
         job = {"meeting_link": f"{room}/r/test", "bot_id": "b", "bot_name": "Bot", "callback_url": callback_url}
         words = ("once", "--job", json.dumps({**job, **fields}), "--json", *arguments)
@@ -100,6 +111,17 @@ def once(fork_server: ForkServer, tmp_path: Path, room: str) -> Generator[Once]:
     yield start
     for each in started:
         each.close()
+
+
+@pytest.fixture
+async def stand_in(tmp_path: Path) -> AsyncGenerator[dict[str, Any]]:
+    """What to start one with, whose browser is a stand-in."""
+    async with Witness() as witness:
+        settings = {
+            "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([witness.address]),
+            "POOLMGR_WORKER__CHROMIUM": str(write_program(tmp_path / "stand-in", witness.address)),
+        }
+        yield {"settings": settings, "meeting_link": f"http://{witness.address}/r/chaos?tag=b&lobby_s=0.1"}
 
 
 async def so(process: Forked, condition: Callable[[], object]) -> None:
@@ -140,14 +162,11 @@ async def test_a_call_that_its_host_ends_is_told_in_order_and_leaves_nothing(
 
 
 async def test_one_that_is_denied_ends_with_a_code_of_its_own_and_evidence_is_saved(
-    once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
+    once: Once, inbox: tuple[Inbox, str], stand_in: dict[str, Any], tmp_path: Path
 ) -> None:
     box, url = inbox
-    process = once(url, "--save", str(tmp_path / "saved"))
-    async with hosting(f"{room}/r/test", HOST_KEY) as host:
-        await so(process, lambda: "Bot" in host.lobby)
-        await host.say("deny", id=host.lobby["Bot"])
-        code, said = await ended(process)
+    stand_in["meeting_link"] += "&deny=1"
+    code, said = await ended(once(url, "--save", str(tmp_path / "saved"), **stand_in))
     assert (code, said["status"], said["reason"]) == (7, "Denied", "request_denied")
     assert "bot.denied" in box.events
     assert [path.name for path in (tmp_path / "saved").iterdir()] == ["b-1.zip"]
