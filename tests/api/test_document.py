@@ -89,7 +89,7 @@ def _try(operation: Any, base: str) -> int:
     answers: list[int] = []
 
     @settings(
-        max_examples=examples(3),  # of each operation
+        max_examples=examples(2),  # of each operation
         database=None,
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
