@@ -62,6 +62,15 @@ PAGE: Final = """<!doctype html>
 
 # Once it is told to, the page answers nothing any more. It waits, and leaves the processors to others.
 WAIT: Final = 'const never = new XMLHttpRequest(); never.open("GET", "/never", false); never.send();'
+# It answers between one wait and the next.
+BUSY: Final = """
+  const work = () => {
+    const soon = new XMLHttpRequest();
+    soon.open("GET", "/soon", false);
+    soon.send();
+    after(0, work);
+  };
+"""
 HANGING: Final = f"""
   const hang = () => {{ fetch("/said", {{ method: "POST", body: "hanging" }}).then(() => {{ {WAIT} }}); }};
 """
@@ -82,6 +91,7 @@ class Site:
         app.router.add_get("/r/{name}", self.serve)
         app.router.add_get("/file", self.give)
         app.router.add_get("/never", self.wait)
+        app.router.add_get("/soon", self.answer_soon)
         app.router.add_post("/said", self.hear)
         return app
 
@@ -109,6 +119,10 @@ class Site:
     async def wait(self, _request: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
+
+    async def answer_soon(self, _request: web.Request) -> web.Response:
+        await asyncio.sleep(0.15)
+        return web.Response()
 
     async def give(self, _request: web.Request) -> web.Response:
         return web.Response(body=b"a file", headers={"Content-Disposition": "attachment; filename=file.bin"})

@@ -49,6 +49,9 @@ _FEATURES_OFF: Final = (
     "WebUIOmniboxAimPopup",
     "WebUIOmniboxFullPopup",
     "PreloadTopChromeWebUI",
+    # A page that was left would stay in memory for whoever goes back, and the next one would need a process of its own.
+    # Measured on 156: to a page and back to an empty one took 0.25 s of a processor, and takes 0.15 without.
+    "BackForwardCache",
     # Without this feature audio is played in the browser's own process. Measured on 156: a page's first AudioContext
     # runs after 2 ms instead of 36, and a bot in a call takes 20 MB PSS less. Decoding stays in the page's process.
     "AudioServiceOutOfProcess",

@@ -13,12 +13,12 @@ from common.config.settings import WorkerSettings
 from common.wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import PATIENCE_S, wait_until
-from tests.worker.visits import HANGING, Bot, Site, bot_at, go, serving
+from tests.worker.visits import BUSY, HANGING, Bot, Site, bot_at, go, serving
 from worker.decide.page_actions import REPEAT_S
 from worker.decide.state import State
 from worker.decide.words import Dismiss, PageAction
 from worker.meeting import reports, session
-from worker.platforms import built_in
+from worker.platforms import BLANK, built_in
 from worker.platforms.page import PageAdapter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -121,10 +121,7 @@ async def test_a_busy_page_is_asked_what_it_shows_when_the_time_is_up(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "SHORTEST_CALL_S", 5.0)  # in half a second a busy machine does not answer either
-    url = site.page("""
-        const work = () => { for (const end = performance.now() + 150; performance.now() < end; ); after(0, work); };
-        asked = () => { show("waiting-room"); };
-    """)
+    url = site.page(BUSY + "asked = () => show('waiting-room');")
     then = {BotState.WAITING_ROOM: "after(0, work)"}
     _, ended = await go(page, url, then=then, automatic_leave=AutomaticLeave(waiting_room_timeout=1))
     assert (ended.reason, ended.detail) == (
@@ -375,6 +372,13 @@ async def test_a_page_that_empties_itself_was_not_left_alone(
     monkeypatch.setattr("worker.meeting.session.BLANK_HOLDS_S", 0.2)
     _, ended = await go(page, site.page(script), then=then)
     assert (ended.reason, ended.detail) == (reason, "the page showed redirected blank-page")
+
+
+async def test_a_page_that_is_left_is_not_kept_for_whoever_goes_back(page: Page, site: Site) -> None:
+    await page.goto(site.page('addEventListener("pagehide", ({ persisted }) => say(persisted ? "kept" : "gone"));'))
+    await page.goto(BLANK)
+    await wait_until(lambda: site.said)
+    assert site.said == ["gone"]
 
 
 async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> None:
