@@ -486,14 +486,14 @@ async def test_a_second_signal_makes_the_bots_leave_now(light_machine: Machine) 
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(machine: Machine) -> None:
-    agent = await machine.agent()
+async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(light_machine: Machine) -> None:
+    agent = await light_machine.agent()
     await agent.enter("w1", "b1")
     await agent.warmed("w2")
     left = agent.leaders()
     agent.process.send_signal(signal.SIGUSR1)
     assert await agent.exit_code() == 0
-    successor = await machine.agent()
+    successor = await light_machine.agent()
     await successor.holds("w1", WorkerReport(WorkerState.BUSY, "b1", 1))
     await successor.holds("w2", WorkerReport(WorkerState.IDLE))
     assert successor.leaders() == left
