@@ -163,8 +163,9 @@ def _calls() -> list[Case]:
             like[f"layout-{layout}"] = _with(_CALL, layout=(layout,))
         for moment, popup in _POPUPS[platform]:
             like[f"popup-{moment}-{popup}"] = _with(_CALL, turns=(Turn(moment, popup),))
+        # On the other platforms another quick case is this call and more: refused once, framed, with popups.
         cases += [
-            Case(platform, name, scenario, Reason.MEETING_ENDED, is_quick=name == "call")
+            Case(platform, name, scenario, Reason.MEETING_ENDED, is_quick=(platform, name) == ("jitsi", "call"))
             for name, scenario in like.items()
         ]
     return cases

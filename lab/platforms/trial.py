@@ -249,7 +249,7 @@ def _settings(case: Case) -> WorkerSettings:
     load_s = 6.0 if case.reason in _GIVES_UP_SOON else 40.0
     # on a busy machine a look takes seconds; that is no hang
     page_s = 1.5 if case.reason is Reason.BROWSER_HUNG else 20.0
-    return WorkerSettings(load_timeout_s=load_s, join_timeout_s=20.0, page_timeout_s=page_s, leave_timeout_s=6.0)
+    return WorkerSettings(load_timeout_s=load_s, join_timeout_s=20.0, page_timeout_s=page_s, leave_timeout_s=20.0)
 
 
 async def _answers() -> bool:
