@@ -160,6 +160,10 @@ class Meeting:
         open.
         """
         self._tell_voices(Voice(self.platform, self.code, name, loud))
+        self.mark(name, loud=loud)
+
+    def mark(self, name: str, *, loud: bool = True) -> None:
+        """The platform marks that a participant speaks, or no longer. Nothing is heard."""
         for person_id in self._those(name):
             self._tell_all(Speaks(person_id, loud))
 

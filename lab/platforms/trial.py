@@ -54,8 +54,8 @@ class Outcome(NamedTuple):
 
 
 @asynccontextmanager
-async def browser_for(site: Site) -> AsyncGenerator[Browser]:
-    """A browser as the agent starts them, which knows the site and has the page of voices open."""
+async def browser_for(site: Site, *, has_voices: bool = True) -> AsyncGenerator[Browser]:
+    """A browser as the agent starts them, which knows the site and has the page of voices open, if it is to."""
     driver = Driver()
     with tempfile.TemporaryDirectory(prefix="sites-") as folder:
         launcher = Launcher(Profile(chromium(), further=tuple(site.chromium_flags())), Path(folder))
@@ -63,8 +63,9 @@ async def browser_for(site: Site) -> AsyncGenerator[Browser]:
         try:
             await driver.start()
             browser = await driver.connect(process.endpoint, process.folder / "artifacts", PATIENCE_S)
-            voices = await browser.contexts[0].new_page()
-            await voices.goto("https://localhost.example/-/voices")
+            if has_voices:
+                voices = await browser.contexts[0].new_page()
+                await voices.goto("https://localhost.example/-/voices")
             yield browser
         finally:
             await driver.stop()

@@ -84,8 +84,8 @@ async def receiver() -> AsyncGenerator[Receiver]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pages() -> AsyncGenerator[tuple[Site, Browser]]:
-    """The people on them have voices, whose browser takes a quarter of a processor for as long as it runs."""
-    async with serving() as site, browser_for(site) as browser:
+    """Nobody on them has a voice: captions come without, and a voice takes a quarter of a processor all the time."""
+    async with serving() as site, browser_for(site, has_voices=False) as browser:
         yield site, browser
 
 
@@ -162,14 +162,14 @@ async def bot_in(
 async def say(bot: Bot, name: str, text: str, line: str) -> None:
     """Word by word, the last one revised, once the bot knows who speaks, if the page marks that."""
     words = text.split()
-    bot.meeting.tone(name)
+    bot.meeting.mark(name)
     if "renamed" not in bot.meeting.scenario.layout:
         await wait_until(lambda: (where := bot.where()) and where.speaker == name)
     for count in range(1, len(words)):
         bot.meeting.caption(name, " ".join(words[:count]) + " uh", line)
         await asyncio.sleep(0.15)
     bot.meeting.caption(name, text, line)
-    bot.meeting.tone(name, loud=False)
+    bot.meeting.mark(name, loud=False)
 
 
 _HIDDEN: Final[dict[str, list[tuple[Layout, ...]]]] = {
