@@ -210,6 +210,10 @@ async def browser(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> A
     await chromium.kill()
 
 
+# A session empties its page in the end, and to do it again would take a third of a test's time.
+IS_USED: Final = f"() => globalThis.lent || location.href !== '{BLANK}' || document.body.innerHTML !== ''"
+
+
 class Lender:
     """Lends out the same page again and again, as long as it comes back whole: a new one takes 0.4 s of processors."""
 
@@ -220,13 +224,15 @@ class Lender:
     async def lend(self) -> Page:
         if self._page is None:
             self._page, _ = await prepare(await self._browser.new_context())
+        await self._page.evaluate("() => { globalThis.lent = true; }")
         return self._page
 
     async def take_back(self, page: Page) -> None:
         with suppress(TimeoutError, PlaywrightError):
             async with asyncio.timeout(ANSWER_S):
                 await page.unroute_all()
-                await page.goto(BLANK)  # what a test left there would go on, and its window is anew also from there
+                if await page.evaluate(IS_USED):  # what a test left there would go on
+                    await page.goto(BLANK)
                 if len(page.context.pages) == 1:
                     return
         self._page = None

@@ -210,8 +210,19 @@ BUTTONS: Final = {
 }
 
 
-@pytest.mark.parametrize("where", BUTTONS)
-@pytest.mark.parametrize("answer", ["disabled = true", "remove()", "textContent += '.'", "ariaBusy = 'true'"])
+ANSWERS: Final = ("disabled = true", "remove()", "textContent += '.'", "ariaBusy = 'true'")
+# Each button, and each answer.
+QUICK: Final = (*(("name prompt", answer) for answer in ANSWERS), ("popup", "remove()"), ("meeting", "disabled = true"))
+
+
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [
+        pytest.param(where, answer, marks=[] if (where, answer) in QUICK else pytest.mark.long)
+        for where in BUTTONS
+        for answer in ANSWERS
+    ],
+)
 async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
     page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, answer: str
 ) -> None:
@@ -302,23 +313,30 @@ async def test_a_switch_that_nothing_switches_off_keeps_the_bot_out_for_a_few_tr
     assert names(await do(page, adapter, PageAction.FILL_NAME_AND_JOIN)) == ["mic on", "ask"]
 
 
-@pytest.mark.parametrize(
-    ("platform", "on", "off"),
-    [
-        ("zoom", "Mute", "Unmute"),
-        ("zoom", "Mute my microphone", "Unmute my microphone"),
-        ("zoom", "Stop Video", "Start Video"),
-        ("jitsi", "Mute microphone", "Unmute microphone"),
-        ("jitsi", "Stop camera", "Start camera"),
-    ],
-)
-async def test_a_switch_that_has_a_label_only_is_switched_off(
-    page: Page, show: Show, platform: str, on: str, off: str
-) -> None:
-    switch = f"<div role=button class=switch aria-label='{on}' onclick='this.ariaLabel = `{off}`'>x</div>"
-    await show(ADDRESS[platform], f"{NOTE}{switch}<button class=join aria-label='Join meeting'>Join</button>")
-    noted = await do(page, adapter_for(platform), PageAction.FILL_NAME_AND_JOIN)
-    assert [name for name, _ in noted] == ["switch", "join"]
+LABELS: Final = {
+    "zoom": {
+        "Mute": "Unmute",
+        "Mute my microphone": "Unmute my microphone",
+        "Stop Video": "Start Video",
+    },
+    "jitsi": {"Mute microphone": "Unmute microphone", "Stop camera": "Start camera"},
+    "teams": {"Turn off microphone": "Turn on", "Mute mic": "Turn on", "Turn camera off": "Turn on"},
+}
+JOIN_BUTTONS: Final = {
+    "zoom": "<button class=join aria-label='Join meeting'>Join</button>",
+    "jitsi": "<button class=join aria-label='Join meeting'>Join</button>",
+    "teams": "<input placeholder='Type your name'><button class=join>Join now</button>",
+}
+
+
+@pytest.mark.parametrize("platform", LABELS)
+async def test_a_switch_that_has_a_label_only_is_switched_off(page: Page, show: Show, platform: str) -> None:
+    await show(ADDRESS[platform], "")
+    for on, off in LABELS[platform].items():
+        switch = f"<div role=button class=switch aria-label='{on}' onclick='this.ariaLabel = `{off}`'>x</div>"
+        await rewrite(page, f"{NOTE}{switch}{JOIN_BUTTONS[platform]}")
+        noted = await do(page, adapter_for(platform), PageAction.FILL_NAME_AND_JOIN)
+        assert [name for name, _ in noted] == ["switch", "join"], on
 
 
 async def test_a_page_without_a_field_for_the_name_is_joined_all_the_same(
@@ -599,15 +617,6 @@ async def test_teams_toggles_are_switched_off_and_a_page_in_the_lobby_is_left(pa
         TEAMS, f"{NOTE}<p>You're in the lobby</p><button class=cancel data-tid=prejoin-cancel-button>Cancel</button>"
     )
     assert await do(page, teams, PageAction.CANCEL_REQUEST) == [["cancel", True]]
-
-
-@pytest.mark.parametrize("label", ["Turn off microphone", "Mute mic", "Turn camera off"])
-async def test_teams_toggles_that_have_a_label_only_are_switched_off(page: Page, show: Show, label: str) -> None:
-    html = f"""{NOTE}<input placeholder='Type your name'>
-      <button class=on aria-label='{label}' onclick='this.ariaLabel = "Turn on"'>.</button><button class=join>Join now</button>"""
-    await show(TEAMS, html)
-    noted = await do(page, adapter_for("teams"), PageAction.FILL_NAME_AND_JOIN)
-    assert [name for name, _ in noted] == ["on", "join"]
 
 
 async def test_zooms_join_button_is_clicked_on_under_its_card_but_not_while_it_is_off(page: Page, show: Show) -> None:
