@@ -15,8 +15,9 @@ from playwright.async_api import Page
 from common.config.settings import EvidenceSettings
 from common.wire.messages import Join
 from common.wire.vocabulary import Reason
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import HANGING, Site
+from worker.meeting import evidence
 from worker.meeting.evidence import CHATTER, EvidenceKeeper, Put, digest, keepers_for, packed
 from worker.platforms import adapter_for
 
@@ -81,10 +82,17 @@ def outbox() -> Outbox:
     return Outbox()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes seconds for a picture."""
+    monkeypatch.setattr(evidence, "PART_S", PATIENCE_S)
+
+
 def keeper(outbox: Outbox, join: Join = JOIN, **settings: Any) -> EvidenceKeeper:
     return EvidenceKeeper(join, EvidenceSettings(**settings), outbox.put, vm_id="vm1", rules=lambda: [{"rule": "r"}])
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own_page: Page, outbox: Outbox) -> None:
     seen = keeper(outbox)
     seen.watch(own_page)
@@ -116,6 +124,7 @@ async def test_a_bundle_holds_all_that_was_seen_and_nothing_that_lets_one_in(own
     assert about["host"]["memory_mb"] > 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_was(page: Page, outbox: Outbox) -> None:
     await page.set_content(LEAKY)
     before = await page.content()
