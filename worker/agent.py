@@ -287,6 +287,7 @@ def _start_checks(
         ),
         loops.create_task(_every(SWEEP_S, partial(_sweep_orphans, pool)), name="orphans"),
         loops.create_task(pool.keep_pages_warm(), name="warm pages"),
+        loops.create_task(pool.keep_files_warm(), name="warm files"),
     ]
 
 

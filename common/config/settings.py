@@ -376,6 +376,7 @@ class WorkerSettings(Section, frozen=True):
     warm_pages: list[WebAddress] = []
     warm_pages_refresh_s: Seconds = 21600.0
     warm_pages_mb: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    warm_files_refresh_s: Annotated[float, Meta(ge=0, le=3600)] = 30.0
     accounts: list[AccountSettings] = []
     reads_chat: bool = True
     adapters_dir: str = ""

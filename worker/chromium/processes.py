@@ -96,6 +96,20 @@ def private_memory_mb(groups: Container[int]) -> Counter[int]:
     return Counter({group: _mb(held) for group, held in pages.items()})
 
 
+def mapped_files(group: int) -> set[Path]:
+    """The regular files that members of a process group have mapped, those that were removed left out. A process that
+    does not let others look into it is passed over: so does a page's process in Chromium's sandbox.
+    """
+    paths: set[str] = set()
+    for process in scan():
+        if process.group == group:
+            with suppress(OSError):
+                mapped = Path(f"/proc/{process.pid}/maps").read_text(errors="replace").splitlines()
+                # address, permissions, offset, device, inode, path: proc(5)
+                paths |= {fields[5] for line in mapped if len(fields := line.split(maxsplit=5)) == 6}
+    return {path for name in paths if name.startswith("/") and (path := Path(name)).is_file()}
+
+
 class Use(NamedTuple):
     """What a process group takes. `private_mb`: as in private_memory_mb. `busy_s`: processor time of its living members
     since they started.

@@ -24,6 +24,7 @@ from common.wire.messages import MOST_MESSAGE_CHARS, Join, JoinRefused, WorkerGo
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
+from worker.chromium.warm_files import WarmFiles
 from worker.chromium.warm_pages import VISITOR, Pages, WarmPages
 from worker.decide.overdue import Limits
 from worker.decide.state import SessionSettings
@@ -57,12 +58,15 @@ REMEMBERED: Final = 1000  # ids of removed workers: only the latest orders can b
 
 
 class PoolSettings(NamedTuple):
-    """What the workers of this VM take from the agent's settings. `limit_mb`: what one worker may hold."""
+    """What the workers of this VM take from the agent's settings. `limit_mb`: what one worker may hold.
+    `files_refresh_s`: how often the browsers' files are read; 0: never.
+    """
 
     memory: Memory
     limit_mb: int
     launch_s: float
     pages: Pages
+    files_refresh_s: float
     session: SessionSettings
 
     @classmethod
@@ -72,6 +76,7 @@ class PoolSettings(NamedTuple):
             limit_mb=settings.memory_limit_mb,
             launch_s=settings.launch_timeout_s,
             pages=Pages.of(settings),
+            files_refresh_s=settings.warm_files_refresh_s,
             session=SessionSettings.of(settings),
         )
 
@@ -95,6 +100,13 @@ class Pool:
         self._connections = Connections(driver, settings.launch_s, self._start, uplink.equip)
         self._warm_pages = WarmPages(
             settings.pages, launcher, driver, self._joins.nobody_joins, lambda: self.room() > 0
+        )
+        self._warm_files = WarmFiles(
+            settings.files_refresh_s,
+            launcher.state_dir,
+            self._browsers,
+            self._joins.nobody_joins,
+            lambda: self.room() > 0,
         )
         self._warmth = Warmth(
             launcher,
@@ -237,6 +249,15 @@ class Pool:
     async def keep_pages_warm(self) -> None:
         """Keep the warm pages' cache fresh, for as long as the agent lives."""
         await self._warm_pages.keep()
+
+    async def keep_files_warm(self) -> None:
+        """Keep the files that the browsers run from in memory, for as long as the agent lives."""
+        await self._warm_files.keep()
+
+    def _browsers(self) -> list[int]:
+        """The leaders of the idle workers' browsers."""
+        idle = (worker.chromium for worker in self._workers.values() if worker.status.phase is Phase.IDLE)
+        return [chromium.leader.pid for chromium in idle if chromium]
 
     def reports(self) -> dict[str, WorkerReport]:
         made_at = self._warm_pages.made_at
