@@ -362,6 +362,15 @@ class AccountSettings(Section, frozen=True):
     state_file: str
 
 
+_HEADLESS_SHELLS: Final = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
+"""As Debian, Google and Playwright name it."""
+
+
+def is_headless_shell(program: str) -> bool:
+    """Whether it is Chromium's headless shell, by its name. That has no window and cannot capture a tab."""
+    return program.rpartition("/")[2] in _HEADLESS_SHELLS
+
+
 class WorkerSettings(Section, frozen=True):
     vm_id: OptionalName = ""
     labels: VmLabels = {}
@@ -398,6 +407,11 @@ class WorkerSettings(Section, frozen=True):
     metadata_url: OptionalWebAddress = ""
     metrics_listen: OptionalListen = ""
     look: bool = False
+
+    @property
+    def has_headless_shell(self) -> bool:
+        """Whether the browser is Chromium's headless shell."""
+        return is_headless_shell(self.chromium)
 
 
 class Settings(Section, frozen=True):
@@ -591,8 +605,22 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
     if settings.capture.store_options and not settings.capture.store:
         faults.append("capture.store_options: goes with capture.store, which is not set")
+    faults += _of_headless_shell(worker, settings.capture)
     faults += _of_transcription(settings.transcription)
     faults += _no_networks("webhooks.allowed_networks", webhooks.allowed_networks)
+    return faults
+
+
+def _of_headless_shell(worker: WorkerSettings, capture: CaptureSettings) -> list[str]:
+    faults: list[str] = []
+    if worker.has_headless_shell and not worker.headless:
+        faults.append(
+            "worker.headless: the headless shell in worker.chromium has no window; name a whole Chromium there"
+        )
+    if worker.has_headless_shell and capture.store:
+        faults.append(
+            "capture.store: the headless shell in worker.chromium cannot be recorded; name a whole Chromium there"
+        )
     return faults
 
 

@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from common.config.settings import is_headless_shell
 from common.errors import AgentError
 from common.runtime import steps
 from common.runtime.steps import AgentStep
@@ -42,6 +43,8 @@ DISPLAY_ENDS_S: Final = 5.0  # for Xvfb after SIGTERM, on which it removes its s
 STDERR_TAIL_BYTES: Final = 4096
 
 PROFILE: Final = "--user-data-dir"
+_VLOG: Final = "--vmodule"
+_NOTHING: Final = "=-1"
 _WORKER_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _DISPLAY_VARIABLES: Final = ("DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "PULSE_SERVER", "PULSE_COOKIE")
@@ -192,7 +195,10 @@ class Launcher:
         return await asyncio.to_thread(_sweep, self._workers, owned, most)
 
     async def _spawn(self, folder: Path, worker_id: str, profile: Profile) -> asyncio.subprocess.Process:
-        command = [str(profile.chromium), _profile_argument(folder), *profile.switches, "about:blank"]
+        marks = [_profile_argument(folder)]
+        if is_headless_shell(str(profile.chromium)):
+            marks.append(_mark_of_a_shell(folder))
+        command = [str(profile.chromium), *marks, *profile.switches, "about:blank"]
         environment = _environment(folder, worker_id, os.environ, headless=profile.headless)
         if profile.display_size:
             command = display.command(folder, profile.display_size, command, records=profile.records)
@@ -296,6 +302,7 @@ def named_in_arguments(workers: Path) -> set[str]:
     """The ids of workers that have a living process, whether or not they have a folder in `workers`."""
     return {
         *processes.named_in_arguments(f"{PROFILE}={workers}/", "/profile"),
+        *processes.named_in_arguments(f"{_VLOG}={workers}/", f"/profile{_NOTHING}"),
         *processes.named_in_arguments(f"{workers}/", f"/{display.authority(Path()).name}"),
         *processes.named_in_arguments(f"{workers}/", f"/{display.sound_script(Path()).name}"),
     }
@@ -362,12 +369,20 @@ def _workers_folder(state_dir: Path) -> Path:
 
 def _arguments(folder: Path) -> tuple[str, ...]:
     """Each of them is an argument of processes of one tree, and of no others."""
-    return _profile_argument(folder), str(display.authority(folder)), str(display.sound_script(folder))
+    mine = _profile_argument(folder), _mark_of_a_shell(folder)
+    return *mine, str(display.authority(folder)), str(display.sound_script(folder))
 
 
 def _profile_argument(folder: Path) -> str:
-    """The argument that all processes of one Chromium have, and no others."""
+    """The argument that all processes of one Chromium have, and no others; of a headless shell only the first."""
     return f"{PROFILE}={folder / 'profile'}"
+
+
+def _mark_of_a_shell(folder: Path) -> str:
+    """An argument that a headless shell passes on to the processes from which its pages' are forked, so that what is
+    left of its group is known when the first process is dead. It sets how much a source file logs, and names none.
+    """
+    return f"{_VLOG}={folder / 'profile'}{_NOTHING}"
 
 
 def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headless: bool) -> dict[str, str]:

@@ -50,19 +50,20 @@ async def sign_in(account: AccountSettings, settings: WorkerSettings, is_in: Cal
     try:
         # Not in state_dir: an agent that runs there would end this browser as an orphan.
         with tempfile.TemporaryDirectory(prefix="poolmgr-sign-in-") as folder:
-            profile = Profile.of(find_chromium(settings.chromium), settings)._replace(headless=False)
+            chromium = find_chromium("" if settings.has_headless_shell else settings.chromium)  # a shell shows nothing
+            profile = Profile.of(chromium, settings)._replace(headless=False)
             launcher = Launcher(profile, Path(folder))
             async with asyncio.timeout(settings.launch_timeout_s):
                 await driver.start()
-                chromium = await launcher.launch("sign-in")
+                shown = await launcher.launch("sign-in")
             try:
-                browser = await driver.connect(chromium.endpoint, chromium.folder, settings.launch_timeout_s)
+                browser = await driver.connect(shown.endpoint, shown.folder, settings.launch_timeout_s)
                 context = browser.contexts[0]
                 await context.pages[0].goto(_BEGIN_AT[account.platform], wait_until="commit")
                 await is_in()
                 state = cast("dict[str, Any]", await context.storage_state())
             finally:
-                await chromium.kill()
+                await shown.kill()
         await asyncio.to_thread(_write, Path(account.state_file), msgspec.json.encode(state))
     except (BrowserError, DriverError, *PAGE_ERRORS, OSError) as error:
         raise CannotSignInError(

@@ -16,6 +16,7 @@ KEYS: Final = [
 ]
 # Another valid value for each key whose kind of value alone does not yield one.
 TOKEN: Final = '{ name = "app", sha256 = "' + "0f" * 32 + '", sees = "own", requests_per_s = 5.0, bots_at_once = 7 }'
+SHELL: Final = "/usr/lib/chromium/chromium-headless-shell"
 HOURS: Final = '{ days = ["mon"], begin = "09:00", end = "17:30", min_vms = 1, max_vms = 2 }'
 OTHER_LISTS: Final[dict[str, str]] = {
     "hours": f"[{HOURS}]",
@@ -261,6 +262,8 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         (f"[scaling]\nhours = [{HOURS.replace('09:00', '17:30')}]", "scaling.hours"),
         ("[webhooks]\nallowed_networks = ['10.0.0.1/8']", "webhooks.allowed_networks"),
         ("[transcription]\nallowed_networks = ['10.0.0.1/8']", "transcription.allowed_networks"),
+        (f"[worker]\nchromium = '{SHELL}'\nheadless = false", "worker.headless"),
+        (f"[worker]\nchromium = '{SHELL}'\n[capture]\nstore = '/srv'", "capture.store"),
         ("[transcription]\nlive = 'deepgram_streaming'", "transcription.live"),
         ("[transcription]\nafter = 'deepgram'\nopenai_key_file = '/k'", "transcription.after"),
         ("[transcription]\nafter = 'whisper'\ndeepgram_key_file = '/k'", "transcription.after"),
@@ -268,6 +271,21 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
 )
 def test_settings_that_contradict_each_other_are_refused(toml: str, name: str) -> None:
     assert [fault.split(":")[0] for fault in faults_of(toml)] == [name]
+
+
+@pytest.mark.parametrize(
+    ("chromium", "is_one"),
+    [
+        (SHELL, True),
+        ("/root/.cache/ms-playwright/chromium_headless_shell-1/chrome-linux/headless_shell", True),
+        ("chrome-headless-shell", True),
+        ("", False),
+        ("/usr/lib/chromium/chromium", False),
+        ("/opt/chromium-headless-shell/chromium", False),
+    ],
+)
+def test_a_headless_shell_is_known_by_its_name(chromium: str, is_one: bool) -> None:
+    assert parse(f"[worker]\nchromium = '{chromium}'").worker.has_headless_shell is is_one
 
 
 @pytest.mark.parametrize(("idle", "video"), [(10, "display"), (12, "tab"), (12, "off")])

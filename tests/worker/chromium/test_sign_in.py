@@ -34,7 +34,8 @@ async def test_what_a_person_signed_in_to_is_kept_for_the_agent_alone(
 ) -> None:
     monkeypatch.setenv("DISPLAY", display)
     account = AccountSettings("ann", "room", str(tmp_path / "ann.json"))
-    await sign_in(account, WorkerSettings(), nothing)
+    # A headless shell has no window. That this one is not there shows that another browser is taken.
+    await sign_in(account, WorkerSettings(chromium="/nowhere/chromium-headless-shell"), nothing)
     assert (tmp_path / "ann.json").stat().st_mode & 0o777 == 0o600
     assert read(account).cookies == []
     assert os.listdir(tmp_path) == ["ann.json"]
