@@ -399,6 +399,8 @@ def _environment(folder: Path, worker_id: str, ours: Mapping[str, str], *, headl
         "XDG_RUNTIME_DIR": str(home),
         # Relative to the working directory: Chromium makes a socket there, and its path may have 108 bytes: unix(7).
         "TMPDIR": "tmp",
+        # Chromium aborts when a bus that it is connected to goes: where one is restarted, and first of all at a reboot.
         "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+        "DBUS_SYSTEM_BUS_ADDRESS": "disabled:",
         "POOLMGR_WORKER": worker_id,
     }

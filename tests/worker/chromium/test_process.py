@@ -78,6 +78,18 @@ def assert_writes_only_into_its_folder(chromium: Chromium) -> None:
     assert {path for path in files if not path.startswith(inside)} == set()
 
 
+async def test_a_browser_depends_on_no_bus_of_the_machine(tmp_path: Path) -> None:
+    """It would abort with it, in mid-call: the bus is what a reboot ends first."""
+    script = tmp_path / "chromium"
+    script.write_text(f'#!/bin/sh\nenv >"{tmp_path}/told"\nexec {find_chromium("")} "$@"\n')
+    script.chmod(0o700)
+    async with asyncio.timeout(PATIENCE_S):
+        chromium = await Launcher(Profile(script), tmp_path).launch("w1")
+    await chromium.kill()
+    told = {line for line in (tmp_path / "told").read_text().splitlines() if line.startswith("DBUS_")}
+    assert told == {"DBUS_SESSION_BUS_ADDRESS=disabled:", "DBUS_SYSTEM_BUS_ADDRESS=disabled:"}
+
+
 async def test_whoever_is_cancelled_while_it_kills_a_browser_still_sees_it_die(chromium: Chromium) -> None:
     async with asyncio.TaskGroup() as tasks:
         killing = tasks.create_task(chromium.kill(), name="kill")
