@@ -8,6 +8,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -26,6 +27,7 @@ from worker.meeting.evidence import EvidenceKeeper
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import Adapter
+from worker.pool.connections import RESTORE_DEADLINE_S
 from worker.pool.joins_first import JoinsFirst
 from worker.pool.uplink import Uplink
 from worker.pool.worker import Worker
@@ -33,6 +35,8 @@ from worker.pool.worker import Worker
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PROBE_DEADLINE_S: Final = 1.0
+REATTACHED_S: Final = RESTORE_DEADLINE_S
+"""How long a bot waits for its browser to be connected to again. It is claimed: no other worker has it meanwhile."""
 
 
 class Serving:
@@ -57,6 +61,9 @@ class Serving:
             claiming = all_of_them.create_task(_await(self._uplink.claim(join)), name=f"claim {join.bot_id}")
             taking = all_of_them.create_task(accounts.take(join), name=f"account for {join.bot_id}")
         page, claimed = probing.result(), claiming.result()
+        if page is None and claimed and (page := await self._reattached(worker)):
+            # While it waited, the assignment may have become another's.
+            claimed = await self._uplink.claim(join)
         if account := taking.result():
             as_somebody = replace(join, account=account)
             if page and claimed and await accounts.sign_in(page.context, account):
@@ -71,6 +78,19 @@ class Serving:
         else:
             log.info("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
             worker.tell(Stale())
+
+    async def _reattached(self, worker: Worker) -> Page | None:
+        """The worker's page, once it is connected to again, if it did not answer for want of a driver."""
+        lost = worker.page
+        if lost is not None and await self._driver.answers():
+            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REATTACHED_S):
+                while worker.page in (None, lost) and not worker.status.is_ending:
+                    worker.page_changed.clear()
+                    await worker.page_changed.wait()
+                return await _probe(worker)
+        return None
 
     async def attend(
         self, worker: Worker, join: Join, adapter: Adapter, page: Page, state: State | None = None

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from common.config.settings import WorkerSettings
-from common.wire.messages import BotEnded, BotMoved, Join, WorkerGone, WorkerWarm
-from common.wire.vocabulary import BotState, Reason
+from common.wire.messages import BotEnded, BotMoved, Join, JoinRefused, WorkerGone, WorkerWarm
+from common.wire.vocabulary import BotState, Reason, RefusalCause
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with_own_driver
 
@@ -79,6 +79,39 @@ async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
     [ended] = harness.seen(BotEnded)
     assert (ended.bot_id, ended.reason, ended.detail) == ("b1", Reason.USER_REQUESTED, "")
     assert _told_of(harness, "b1") == ["joining", "in_meeting", "leaving"]
+
+
+@pytest.mark.parametrize(
+    "fault", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)], ids=["dies", "hangs"]
+)
+async def test_a_bot_that_is_given_out_while_there_is_no_driver_waits_for_the_next_one(
+    harness: Harness, fault: signal.Signals
+) -> None:
+    """Its browser has no fault. Refused three times so, the bot would be lost."""
+    await harness.warm()
+    browsers = harness.browsers()
+    _signal_driver(harness, fault)
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: _are_in(harness) == {"b1"} or harness.seen(WorkerGone))
+    assert (harness.seen(JoinRefused), harness.seen(WorkerGone)) == ([], [])
+    assert harness.browsers() == browsers
+
+
+async def test_a_bot_whose_browser_is_not_connected_to_again_in_time_is_refused_and_that_browser_ended(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pool.serving.REATTACHED_S", 0.0)
+    for worker_id in ("w1", "w2"):
+        harness.pool.warm(worker_id)
+    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+    other = harness.pool._workers["w2"]  # pyright: ignore[reportPrivateUsage]
+    before = other.page
+    _signal_driver(harness, signal.SIGKILL)
+    harness.pool.begin(harness.join())
+    await wait_until(lambda: harness.seen(WorkerGone))
+    assert [refused.cause for refused in harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
+    await wait_until(lambda: other.page not in (None, before))
+    assert len(harness.browsers()) == 1
 
 
 def _told_of(harness: Harness, bot_id: str) -> list[str]:
