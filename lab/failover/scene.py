@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
-from lab.failover.agent import BareAgent, Meetings
 from lab.parts import StageError
+from lab.parts.bare_agent import BareAgent, Meetings
 from lab.parts.ports import free_ports, lasting_ports
 from lab.parts.proxy import Proxy, Wire
 from lab.parts.redis_fleet import ClusterRedis, Server, WatchedRedis, node_ports

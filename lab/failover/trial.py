@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import RedisError
 
 from common.runtime.redis.roundtrip import carry_out
-from lab.failover.agent import LONG
 from lab.failover.scene import How, Kind, Launch, Scene, launch, until
+from lab.parts.bare_agent import LONG
 from poolmgr.core.requests import LeaveRequested
 
 WITHIN_S: Final = 150.0

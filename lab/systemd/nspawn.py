@@ -24,6 +24,7 @@ from worker.chromium import processes
 
 _OWN_MOUNTS: Final = "POOLMGR_FLEET_MOUNTS"
 _CGROUP: Final = "poolmgr-fleet-"
+MEMORY: Final = "memory"
 _BOOT_S: Final = 60.0
 _POWEROFF_S: Final = 20.0
 _END_S: Final = 10.0
@@ -157,6 +158,14 @@ class Machine:
     def _on_its_network(self) -> tuple[str, ...]:
         return ("nsenter", f"--net=/proc/{self.leader}/ns/net", "--")
 
+    def memory_group(self) -> Path:
+        """The folder of the control group that counts what all of it takes. Raises: FleetError."""
+        for line in Path(f"/proc/{self.leader}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers == MEMORY and _CGROUP in path and (mount := _mounted(MEMORY)):
+                return mount / path.lstrip("/")
+        raise FleetError("cannot limit a machine's memory: no control groups of version 1 that do so here")
+
     def processes(self) -> list[processes.Process]:
         """All processes in it."""
         return _below(self.leader)
@@ -188,22 +197,33 @@ def booted(
     network is its loopback; otherwise it shares this machine's, or that of the one `beside`. `options`: further ones
     of systemd-nspawn. Raises: FleetError.
     """
+    network = f"/proc/{beside.leader}/ns/net" if beside else ""
+    alone = ("--private-network",) if own_network and not beside else ()
+    with booting(root, name, log, binds, *alone, *options, network=network) as up:
+        yield up()
+
+
+@contextmanager
+def booting(
+    root: Path, name: str, log: Path, binds: Mapping[str, str], *options: str, network: str = ""
+) -> Generator[Callable[[], Machine]]:
+    """As `booted`, without waiting: what is yielded waits until it is up. So several boot at a time. `network`: the
+    path of the namespace that is its own. Raises: FleetError.
+    """
     arguments = [
         *_common(root, binds),
         "--boot",
         f"--machine={name}",
-        *(["--private-network"] if own_network and not beside else []),
         "--link-journal=no",
         "--console=pipe",
         *options,
     ]
     # Version 2 of the control groups inside, as Debian 12 has it, whatever this machine has.
-    network = f"/proc/{beside.leader}/ns/net" if beside else ""
     with (
         log.open("wb") as lines,
         _started(arguments, lines, network, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1") as process,
     ):
-        yield _await_boot(process, log)
+        yield lambda: _await_boot(process, log)
 
 
 @contextmanager
@@ -290,13 +310,15 @@ def _common(root: Path, binds: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def _cgroups() -> Generator[list[Path]]:
-    """Control groups for one machine, where no systemd makes them. They are removed afterwards."""
+    """Control groups for one machine, where no systemd makes them; where there are such of version 1, with one whose
+    memory can be limited. They are removed afterwards.
+    """
     made: list[Path] = []
     number = next(_machines)
     if not Path("/run/systemd/system").is_dir():
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, ours = line.split(":", 2)
-            if controllers in ("", "name=systemd") and (mount := _mounted(controllers)):
+            if controllers in ("", "name=systemd", MEMORY) and (mount := _mounted(controllers)):
                 made.append(mount / ours.lstrip("/") / f"{_CGROUP}{os.getpid()}.{number}")
     for folder in made:
         for left in folder.parent.glob(f"{_CGROUP}*"):  # left by a run that was killed
@@ -312,7 +334,7 @@ def _cgroups() -> Generator[list[Path]]:
 
 
 def _mounted(controllers: str) -> Path | None:
-    """Where the hierarchy without controllers is mounted: version 2, or systemd's own of version 1."""
+    """Where the hierarchy is mounted: version 2, or that of this controller of version 1."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, path, kind, options, *_ = line.split()
         if kind == ("cgroup" if controllers else "cgroup2") and (not controllers or controllers in options.split(",")):

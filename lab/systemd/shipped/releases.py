@@ -28,22 +28,30 @@ def earlier_commit() -> str:
     return _git("describe", "--tags", "--abbrev=0") or _git("log", "-1", "--format=%h", f"--before={_DAYS} days ago")
 
 
+def newest_of(commit: str, since: str) -> str:
+    """The commit, if it is that one or came after it, and else that one."""
+    done = subprocess.run(("git", "merge-base", "--is-ancestor", since, commit or since), cwd=CHECKOUT, check=False)
+    return since if done.returncode else commit or since
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(("git", *arguments), cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode else done.stdout.strip()
 
 
-def install(commit: str, root: Path, folder: Path, downloads: Path, carried: Carried, report: Report) -> None:
-    """The earlier release's programs, in their own venv, by their own lock. Raises: FleetError."""
-    source = folder / "earlier"
+def install(
+    commit: str, venv: str, root: Path, folder: Path, downloads: Path, carried: Carried, report: Report
+) -> None:
+    """The earlier release's programs, in this venv, by their own lock. Raises: FleetError."""
+    source = folder / Path(venv).name
     source.mkdir()
     packed = subprocess.run(("git", "archive", commit), cwd=CHECKOUT, capture_output=True, check=False)
     if packed.returncode:
         raise FleetError(f"cannot take commit {commit}: {packed.stderr.decode().strip()}")
     subprocess.run(("tar", "-x", "-C", source), input=packed.stdout, check=True)
     build_wheel(guide()[1], source, report)
-    pip = f"{VENV}/bin/pip install --quiet"
-    command = f"python3 -m venv {VENV}; {pip} --require-hashes -r requirements/run.txt; {pip} --no-deps dist/*.whl"
+    pip = f"{venv}/bin/pip install --quiet"
+    command = f"python3 -m venv {venv}; {pip} --require-hashes -r requirements/run.txt; {pip} --no-deps dist/*.whl"
     report.line(f"# {command}")
     nspawn.run(
         root,

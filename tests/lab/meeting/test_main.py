@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aiohttp import ClientSession, WSCloseCode
+from aiohttp import ClientSession, WSCloseCode, WSMsgType
 from click.testing import CliRunner
 
 from lab.meeting.__main__ import main
@@ -72,3 +72,14 @@ def test_a_listen_address_that_makes_no_sense_is_refused(listen: str) -> None:
     result = CliRunner().invoke(main, ["--listen", listen])
     assert result.exit_code == 2
     assert "needs HOST:PORT" in result.stderr
+
+
+async def test_who_answers_no_ping_is_dropped_after_one_and_a_half_of_the_time_that_is_given(
+    start_room: StartRoom,
+) -> None:
+    process = await start_room("--listen", "127.0.0.1:0", "--host-key", "k", "--open", "--heartbeat-s", "0.4")
+    link = await address_after("Guests:", process)
+    async with ClientSession() as session, session.ws_connect(f"{link}/ws", autoping=False) as silent:
+        while (message := await silent.receive()).type in (WSMsgType.TEXT, WSMsgType.PING):
+            pass
+        assert message.type is not WSMsgType.ERROR

@@ -5,6 +5,7 @@ failover as the real agent.
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -59,9 +60,17 @@ class Meetings:
 
 
 class BareAgent:
-    """`chance` says how long each bot stays."""
+    """`chance` says how long each bot stays; `labels` as worker.labels."""
 
-    def __init__(self, settings: RedisSettings, vm_id: str, folder: Path, meetings: Meetings, chance: Random) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        vm_id: str,
+        folder: Path,
+        meetings: Meetings,
+        chance: Random,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         self.vm_id = vm_id
         self.workers: dict[str, WorkerReport] = {}
         self._folder = folder / vm_id
@@ -70,6 +79,7 @@ class BareAgent:
         self._link = Link(settings, vm_id, self._journal, self._folder)
         self._meetings = meetings
         self._chance = chance
+        self._labels = dict(labels or {})
         self._leaves: dict[str, asyncio.Future[Reason]] = {}
 
     async def run(self) -> None:
@@ -87,7 +97,8 @@ class BareAgent:
 
     async def _beat(self) -> None:
         while True:
-            self._link.send(Heartbeat(self.vm_id, self._journal.session, time.time(), dict(self.workers), room=100))
+            said = (self.vm_id, self._journal.session, time.time(), dict(self.workers))
+            self._link.send(Heartbeat(*said, room=100, labels=self._labels))
             await asyncio.sleep(_BEAT_S)
 
     def _obey(self, command: Command, group: asyncio.TaskGroup) -> None:
