@@ -125,16 +125,18 @@ class Fleet:
         lines = (self._folder / f"host-{meeting}.log").read_text().splitlines()
         return [line for line in lines if line.startswith(("came: ", "went: ")) and line != "came: Host"]
 
-    def ailments(self) -> list[str]:
-        """What keeps the fleet from being whole; empty: it is."""
-        found = [f"{name} is off" for name, computer in self.computers.items() if not computer.is_on]
-        primary = self.primary()
-        if found or not primary:
-            return found or ["the sentinels agree on no primary"]
+    def ailments_of_redis(self) -> list[str]:
+        if not (primary := self.primary()):
+            return ["the sentinels agree on no primary"]
         replication: dict[str, Any] = self.ask(primary, "INFO", "replication") or {}
         online = [value for key, value in replication.items() if key.startswith("slave") and "online" in str(value)]
-        if len(online) != len(CORES) - 1:
-            found.append(f"{primary} has {len(online)} replicas")
+        return [] if len(online) == len(CORES) - 1 else [f"{primary} has {len(online)} replicas"]
+
+    def ailments(self) -> list[str]:
+        """What keeps the fleet from being whole; empty: it is."""
+        if found := [f"{name} is off" for name, computer in self.computers.items() if not computer.is_on]:
+            return found
+        found += self.ailments_of_redis()
         words = {name: self.computers[name].inside.status(MANAGER) for name in MANAGERS}
         if sorted(text.split(",")[0] for text in words.values()) != ["leads", "stands by"]:
             found.append(f"managers: {words}")
