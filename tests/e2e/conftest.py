@@ -21,6 +21,7 @@ from lab.parts.table import describe_bearers
 from poolmgr.store.keys import Keys
 from poolmgr.store.reading.views import Views
 from tests.fork_server import Forked, ForkServer
+from tests.redis_users import Users, users_of
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import serving
 from worker.chromium.process import sweep
@@ -31,10 +32,12 @@ HOST_KEY = "a-host-key-for-tests"
 class Fleet:
     """`settings` go to every program by the environment."""
 
-    def __init__(self, fork_server: ForkServer, url: str, prefix: str, folder: Path, room: str) -> None:
+    def __init__(self, fork_server: ForkServer, url: str, users: Users, prefix: str, folder: Path, room: str) -> None:
         self.redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
         self.keys = Keys(prefix)
         self.views = Views(self.redis, self.keys)
+        self._users = users
+        self._client: Any = connect(RedisSettings(url=users.url("poolmgr-client"), timeout_s=PATIENCE_S))
         self.room = room
         self.folder = folder
         self._api, self._metrics = free_ports(2)
@@ -42,7 +45,6 @@ class Fleet:
         self._processes: dict[str, Forked] = {}
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("POOLMGR_")},
-            "POOLMGR_REDIS__URL": url,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room.removeprefix("http://")]),
             "POOLMGR_API__LISTEN": f"127.0.0.1:{self._api}",
@@ -55,11 +57,12 @@ class Fleet:
         }  # fmt: skip
 
     def start_manager(self, **pool: str) -> None:
-        self._start("manager", "poolmgr", "serve", **{f"POOLMGR_POOL__{name.upper()}": v for name, v in pool.items()})
+        settings = {f"POOLMGR_POOL__{name.upper()}": value for name, value in pool.items()}
+        self._start("manager", "poolmgr", "serve", POOLMGR_REDIS__URL=self._users.url("poolmgr-manager"), **settings)
 
     def start_agent(self, vm_id: str) -> None:
-        folder = str(self.state_dir(vm_id))
-        self._start(vm_id, "worker", "run", POOLMGR_WORKER__VM_ID=vm_id, POOLMGR_WORKER__STATE_DIR=folder)
+        settings = {"POOLMGR_WORKER__VM_ID": vm_id, "POOLMGR_WORKER__STATE_DIR": str(self.state_dir(vm_id))}
+        self._start(vm_id, "worker", "run", POOLMGR_REDIS__URL=self._users.url("poolmgr-agent"), **settings)
 
     def state_dir(self, vm_id: str) -> Path:
         return self.folder / vm_id
@@ -76,7 +79,11 @@ class Fleet:
 
     async def push(self, bot_id: str, **fields: object) -> None:
         job = {"meeting_link": f"{self.room}/r/test", "bot_id": bot_id, "bot_name": f"Bot {bot_id}", **fields}
-        await self.redis.lpush(self.keys.jobs, json.dumps(job))
+        await self._client.lpush(self.keys.jobs, json.dumps(job))
+
+    async def refused(self) -> list[str]:
+        """What Redis refused to a program or a client, because its user may not."""
+        return await self._users.refused()
 
     async def record(self, bot_id: str) -> dict[str, str]:
         record = await self.views.bot(bot_id)
@@ -124,6 +131,7 @@ class Fleet:
             process.close()
         for folder in self.folder.glob("*/workers"):  # a killed agent's browsers live on, for its next start to find
             sweep(folder.parent)
+        await self._client.aclose()
         await self.redis.aclose()
 
     def _start(self, name: str, program: str, command: str, **settings: str) -> None:
@@ -140,9 +148,15 @@ async def room() -> AsyncGenerator[str]:
 
 
 @pytest.fixture
+async def users(redis_server: str, prefix: str) -> AsyncGenerator[Users]:
+    async with users_of(redis_server, prefix) as users:
+        yield users
+
+
+@pytest.fixture
 async def fleet(
-    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, room: str
+    fork_server: ForkServer, redis_server: str, users: Users, prefix: str, tmp_path: Path, room: str
 ) -> AsyncGenerator[Fleet]:
-    fleet = Fleet(fork_server, redis_server, prefix, tmp_path, room)
+    fleet = Fleet(fork_server, redis_server, users, prefix, tmp_path, room)
     yield fleet
     await fleet.close()

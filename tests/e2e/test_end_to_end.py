@@ -75,6 +75,7 @@ async def test_two_vms_take_more_jobs_than_are_warm_tell_whose_doing_each_end_wa
     assert await fleet.ended("manager") == 0
     assert fleet.processes() == []
     assert fleet.worker_folders() == []
+    assert await fleet.refused() == []
     keys = [key async for key in fleet.redis.scan_iter(match=f"{fleet.keys.prefix}:*")]
     assert [key for key in keys if await fleet.redis.ttl(key) < 0] == []
 

@@ -1,0 +1,57 @@
+"""Users of Redis as deploy/redis has them, for tests that share a server: each with a name and keys of its own."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from common.config.settings import RedisSettings
+from common.runtime.redis.client import connect
+from tests.waiting import PATIENCE_S
+
+FILE = Path(__file__).parent.parent / "deploy/redis/users.conf"
+
+
+class Users:
+    """For the keys of one prefix."""
+
+    def __init__(self, redis: Any, url: str, prefix: str) -> None:
+        self._redis = redis
+        self._url = url
+        self._prefix = prefix
+        text = FILE.read_text().replace("poolmgr:", f"{prefix}:")
+        lines = [line.split() for line in text.splitlines() if line.startswith("user poolmgr-")]
+        self._rules = {name: rules for _, name, *rules in lines}
+
+    async def make(self) -> None:
+        for name, rules in self._rules.items():
+            await self._redis.execute_command("ACL", "SETUSER", self._named(name), *rules)
+
+    async def remove(self) -> None:
+        await self._redis.execute_command("ACL", "DELUSER", *map(self._named, self._rules))
+
+    async def refused(self) -> list[str]:
+        """What Redis refused to one of them, of the latest 128 refusals: command or key, and whose."""
+        entries: Any = await self._redis.acl_log()
+        users = {self._named(name) for name in self._rules}
+        return [f"{entry['username']} {entry['object']}" for entry in entries if entry["username"] in users]
+
+    def url(self, name: str) -> str:
+        [password] = [rule[1:] for rule in self._rules[name] if rule.startswith(">")]
+        scheme, _, where = self._url.partition("://")
+        return f"{scheme}://{self._named(name)}:{password}@{where}"
+
+    def _named(self, name: str) -> str:
+        return f"{name}-{self._prefix}"
+
+
+@asynccontextmanager
+async def users_of(url: str, prefix: str) -> AsyncGenerator[Users]:
+    redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
+    users = Users(redis, url, prefix)
+    await users.make()
+    try:
+        yield users
+    finally:
+        await users.remove()
+        await redis.aclose()
