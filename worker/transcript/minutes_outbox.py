@@ -12,7 +12,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -143,6 +142,7 @@ class MinutesOutbox:
         self._ordered: dict[str, FinishRecording] = {}
         self._wake = asyncio.Event()
         self._last_warning = ""
+        self._keeps_copies = False  # the store did not let one be removed
         self.idle = asyncio.Event()  # all minutes are in the store
 
     def begin(self, join: Join) -> MinutesFile | None:
@@ -248,9 +248,17 @@ class MinutesOutbox:
                 except TakenError:  # while this VM was away another one, or a provider, made it
                     log.info("transcript_stored_before", bot_id=opened.bot_id, attempt=opened.attempt)
                 self._report_transcript(opened.bot_id, opened.attempt, len(utterances), by)
-            with suppress(StoreError):  # then the copy goes with the recording
-                await store.remove(f"{folder_in_store}/{SO_FAR}")
+            await self._remove_copy(f"{folder_in_store}/{SO_FAR}", store)
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _remove_copy(self, path: str, store: Store) -> None:
+        """If the store does not let it, the copy goes with the recording."""
+        try:
+            await store.remove(path)
+        except StoreError as error:
+            if not self._keeps_copies:
+                self._keeps_copies = True
+                log.warning("minutes_copy_kept", error=str(error)[:300])
 
     def _report_transcript(self, bot_id: str, attempt: int, utterances: int, by: str) -> None:
         who = (self._vm_id, bot_id, attempt, time.time())

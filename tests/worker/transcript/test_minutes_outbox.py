@@ -4,8 +4,11 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
 from common.config.settings import CaptureSettings
-from common.runtime.recordings.store import Store
+from common.runtime.recordings.store import Store, StoreError
 from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
 from common.wire.minutes import SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
@@ -125,6 +128,23 @@ async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp
     await finish(kept.anew())  # the VM comes back
     assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["Good morning"], "a transcript does not change"
     assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 2)]
+
+
+async def test_a_store_that_lets_nothing_be_deleted_keeps_the_copy_and_has_the_transcript(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_store: Store, _path: str) -> None:
+        raise StoreError("AccessDenied")
+
+    kept = Kept(tmp_path)
+    await lost_after(kept, "Good morning")
+    monkeypatch.setattr(Store, "remove", refuse)
+    with capture_logs() as logs:
+        await finish(kept.anew())
+    assert kept.file(TRANSCRIPT).utterances == [Utterance("Ann", "Good morning", 100.0, 101.0)]
+    assert (kept.store / "b1" / "2" / SO_FAR).exists()
+    assert list(kept.folder.iterdir()) == []
+    assert [log["error"] for log in logs if log["event"] == "minutes_copy_kept"] == ["AccessDenied"]
 
 
 async def test_where_nothing_of_it_is_left_a_transcript_is_no_longer_waited_for(tmp_path: Path) -> None:
