@@ -7,7 +7,6 @@ the model's folder; nothing is downloaded.
 import asyncio
 import sys
 import tempfile
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from common.config.settings import TranscriptionSettings
+from common.runtime import children
 from common.speech.heard import Heard
 from common.speech.pieces import cut
 from common.speech.provider import SpeechError
@@ -73,7 +73,4 @@ async def _run(work: Work) -> list[Heard]:
     except msgspec.DecodeError as error:
         raise SpeechError(f"engine_failed (exit {process.returncode})") from error
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # wait() alone hangs on a pipe that was not read empty
+        await children.end(process)

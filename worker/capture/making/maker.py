@@ -7,7 +7,6 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ import msgspec
 
 from common.config.settings import CaptureSettings
 from common.errors import AgentError
+from common.runtime import children
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import (
@@ -171,10 +171,7 @@ class Maker:
             last = complaint.decode(errors="replace").strip().splitlines()[-1:]
             raise FilesNotMadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
         finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.communicate()  # wait() alone hangs on a pipe that was not read empty
+            await children.end(process)
 
 
 _FILES: Final[tuple[tuple[Kind, str], ...]] = (("audio", AUDIO), ("video", VIDEO))

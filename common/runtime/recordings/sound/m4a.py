@@ -7,7 +7,6 @@ the Opus that it is made of, and encoding takes a processor.
 import asyncio
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ import msgspec
 
 from common.config.settings import CaptureSettings
 from common.errors import PoolmgrError
+from common.runtime import children
 from common.runtime.recordings.sound.order import Made, Order
 from common.runtime.recordings.store import Store
 from common.wire import manifest
@@ -95,9 +95,6 @@ async def encode(ogg: Path, out: Path, duration_s: float, settings: CaptureSetti
         last = complaint.decode(errors="replace").strip().splitlines()[-1:]
         raise UnencodedError(f"no M4A was made (exit {process.returncode}): {''.join(last)[:200]}") from error
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()  # wait() alone hangs on a pipe that was not read empty
+        await children.end(process)
     if encoded.duration_s < duration_s - _SHORTER_S:
         raise UnencodedError(f"only {encoded.duration_s:.1f} of {duration_s:.1f} s of the recording could be read")
