@@ -13,33 +13,33 @@ FILE = Path(__file__).parent.parent / "deploy/redis/users.conf"
 
 
 class Users:
-    """For the keys of one prefix."""
+    """For the keys of one prefix, at the Redis of `url`."""
 
-    def __init__(self, redis: Any, url: str, prefix: str) -> None:
-        self._redis = redis
+    def __init__(self, url: str, prefix: str) -> None:
         self._url = url
         self._prefix = prefix
         text = FILE.read_text().replace("poolmgr:", f"{prefix}:")
         lines = [line.split() for line in text.splitlines() if line.startswith("user poolmgr-")]
         self._rules = {name: rules for _, name, *rules in lines}
 
-    async def make(self) -> None:
-        for name, rules in self._rules.items():
-            await self._redis.execute_command("ACL", "SETUSER", self._named(name), *rules)
+    @property
+    def names(self) -> list[str]:
+        return [self._named(name) for name in self._rules]
 
-    async def remove(self) -> None:
-        await self._redis.execute_command("ACL", "DELUSER", *map(self._named, self._rules))
-
-    async def refused(self) -> list[str]:
-        """What Redis refused to one of them, of the latest 128 refusals: command or key, and whose."""
-        entries: Any = await self._redis.acl_log()
-        users = {self._named(name) for name in self._rules}
-        return [f"{entry['username']} {entry['object']}" for entry in entries if entry["username"] in users]
+    @property
+    def commands(self) -> list[tuple[str, ...]]:
+        """Make the users."""
+        return [("ACL", "SETUSER", self._named(name), *rules) for name, rules in self._rules.items()]
 
     def url(self, name: str) -> str:
         [password] = [rule[1:] for rule in self._rules[name] if rule.startswith(">")]
         scheme, _, where = self._url.partition("://")
         return f"{scheme}://{self._named(name)}:{password}@{where}"
+
+    async def refused(self, redis: Any) -> list[str]:
+        """What Redis refused to one of them, of the latest 128 refusals: whose, and which command or key."""
+        entries: Any = await redis.acl_log()
+        return [f"{entry['username']} {entry['object']}" for entry in entries if entry["username"] in self.names]
 
     def _named(self, name: str) -> str:
         return f"{name}-{self._prefix}"
@@ -48,10 +48,11 @@ class Users:
 @asynccontextmanager
 async def users_of(url: str, prefix: str) -> AsyncGenerator[Users]:
     redis: Any = connect(RedisSettings(url=url, timeout_s=PATIENCE_S))
-    users = Users(redis, url, prefix)
-    await users.make()
+    users = Users(url, prefix)
+    for command in users.commands:
+        await redis.execute_command(*command)
     try:
         yield users
     finally:
-        await users.remove()
+        await redis.acl_deluser(*users.names)
         await redis.aclose()

@@ -83,7 +83,7 @@ class Fleet:
 
     async def refused(self) -> list[str]:
         """What Redis refused to a program or a client, because its user may not."""
-        return await self._users.refused()
+        return await self._users.refused(self.redis)
 
     async def record(self, bot_id: str) -> dict[str, str]:
         record = await self.views.bot(bot_id)

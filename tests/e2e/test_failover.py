@@ -11,6 +11,7 @@ from lab.parts.redis_fleet import WatchedRedis
 from poolmgr.core.events import LeaveRequested
 from tests.e2e.conftest import HOST_KEY, Fleet
 from tests.fork_server import ForkServer
+from tests.redis_users import Users
 from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -21,7 +22,11 @@ async def test_the_call_goes_on_while_another_redis_takes_over_and_its_end_is_to
     fork_server: ForkServer, prefix: str, tmp_path: Path, room: str
 ) -> None:
     with WatchedRedis(tmp_path, replicas=2) as watched:
-        fleet = Fleet(fork_server, watched.url, prefix, tmp_path, room)
+        users = Users(watched.url, prefix)
+        for server in watched.redises:  # users are not replicated
+            for command in users.commands:
+                server.say(*command)
+        fleet = Fleet(fork_server, watched.url, users, prefix, tmp_path, room)
         try:
             fleet.start_manager(min_idle="1", max_workers="2")
             fleet.start_agent("vm-a")
