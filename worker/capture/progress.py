@@ -134,8 +134,10 @@ class Track:
 
     @property
     def is_full(self) -> bool:
-        """Whether the pending chunks are enough for a segment."""
-        return bool(self.pending) and self.pending[-1].at - self._begin_of_pending() >= SEGMENT_S
+        """Whether the pending chunks are enough for a segment. One alone does not tell when a part's recorder began."""
+        if not self.pending or (self._is_played and len(self.pending) == 1 and not self._before_pending()):
+            return False
+        return self.pending[-1].at - self._begin_of_pending() >= SEGMENT_S
 
     @property
     def pending_bytes(self) -> int:
@@ -166,8 +168,9 @@ class Track:
     def cut(self, sha256: str) -> None:
         sequence, part, first = len(self.segments), self.parts[-1], self.pending[0]
         before = self._before_pending()
-        if not before:
-            self._note_late(part)
+        if not before and (late_s := self._late_by_pending()):
+            self._late_s = late_s
+            self.miss(part.began_at, part.began_at + late_s, "late")
         begins_s = self._late_s + first.media_s
         segment = Segment(
             sequence,
@@ -196,25 +199,29 @@ class Track:
         elif entry.at - self.covered_until > SHORTEST_GAP_S:
             self.miss(self.covered_until, entry.at, entry.cause)
 
+    @property
+    def _is_played(self) -> bool:
+        """Whether its chunks follow each other in time: those of tracks come when somebody speaks."""
+        return self.kind != "tracks"
+
     def _begin_of_pending(self) -> float:
         before = self._before_pending()
-        return before.ended_at if before else self.parts[-1].began_at
+        return before.ended_at if before else self.parts[-1].began_at + self._late_by_pending()
 
     def _before_pending(self) -> Segment | None:
         """The segment before it in its part."""
         before = self.segments[-1] if self.segments else None
         return before if before and before.part == self.parts[-1].number else None
 
-    def _note_late(self, part: Part) -> None:
-        """A busy machine may begin to record seconds after it was told to. The chunk that came soonest tells: it was
-        complete where the next one begins.
+    def _late_by_pending(self) -> float:
+        """A busy machine may begin to record seconds after it was told to. The part's chunk that came soonest tells: it
+        was complete where the next one begins.
         """
-        if self.kind != "tracks":  # whose chunks come when somebody speaks
-            ends = ((chunk.at, following.media_s) for chunk, following in pairwise(self.pending))
-            late_s = min((at - part.began_at - media_s for at, media_s in ends), default=0.0)
-            if late_s > SHORTEST_GAP_S:
-                self._late_s = round(late_s, 3)
-                self.miss(part.began_at, part.began_at + self._late_s, "late")
+        if not self._is_played:
+            return 0.0
+        ends = ((chunk.at, following.media_s) for chunk, following in pairwise(self.pending))
+        late_s = min((at - self.parts[-1].began_at - media_s for at, media_s in ends), default=0.0)
+        return round(late_s, 3) if late_s > SHORTEST_GAP_S else 0.0
 
 
 class Progress:

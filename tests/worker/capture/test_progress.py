@@ -1,6 +1,7 @@
 """The entries of a recording say what is to be done next, and afterwards what there is, in whatever order they come."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -26,6 +27,7 @@ from worker.capture.progress import (
     entries_of,
     without_tail,
 )
+from worker.capture.spool import Spool
 
 OPENED: Final = Opened("b1", 1, "room", 1000.0)
 BEGAN: Final = Began(0, 1000.5)
@@ -84,29 +86,58 @@ def test_each_gap_has_its_cause(entries: list[AnyEntry], gaps: list[Gap]) -> Non
     assert not progress.manifest().finished
 
 
-def test_a_recorder_that_begins_seconds_after_it_was_told_to_leaves_a_gap_until_then() -> None:
+def spooled(folder: Path, *chunks: tuple[Began, Chunk]) -> Progress:
+    """Cut where the spool cuts."""
+    spool = Spool.create(folder, OPENED)
+    for began, each in chunks:
+        spool.append([(began, each, b"." * each.bytes)])
+    return spool.progress
+
+
+def test_a_recorder_that_begins_seconds_after_it_was_told_to_leaves_a_gap_until_then(tmp_path: Path) -> None:
     """It is told to at 1,010, after a pause, and begins at 1,014.5. The second chunk is the one that came soonest."""
-    late = [chunk(n + 1, 1015.5 + n + (0.8, 0.0, 0.3, 0.6, 0.0, 0.0)[n], float(n)) for n in range(6)]
-    progress = Progress(OPENED, [BEGAN, chunk(0, 1001.5), Cut("aa"), Began(1, 1010.0, "paused"), *late, Cut("bb")])
+    resumed, delays = Began(1, 1010.0, "paused"), (0.8, 0.0, 0.3, 0.6, 0.0, 0.0)
+    late = [(resumed, chunk(n + 1, 1015.5 + n + delay, float(n))) for n, delay in enumerate(delays)]
+    later = [(resumed, chunk(n, at, n - 1.0)) for n, at in ((7, 1021.5), (8, 1030.0))]
+    progress = spooled(tmp_path, (BEGAN, chunk(0, 1001.5)), *late, *later)
     assert progress.gaps == [Gap(1001.5, 1010.0, "paused"), Gap(1010.0, 1014.5, "late")]
-    first, second = progress.segments
-    assert (first.media_s, first.began_at) == (0.5, 1000.5)
-    assert (second.media_s, second.began_at, second.ended_at) == (14.5, 1014.5, 1020.5)
-    for entry in (chunk(7, 1021.5, 6.0), chunk(8, 1030.0, 7.0), Cut("cc")):
-        progress.apply(entry)
-    assert [(each.media_s, each.began_at) for each in progress.segments[2:]] == [(20.5, 1020.5)]
-    assert len(progress.gaps) == 2
+    assert [(each.media_s, each.began_at, each.ended_at) for each in progress.segments] == [
+        (0.5, 1000.5, 1001.5),
+        (14.5, 1014.5, 1019.5),
+        (19.5, 1019.5, 1030.0),
+    ]
     assert progress.recorded_s == pytest.approx(30.0 - 8.5 - 4.5)
     assert progress.manifest().parts[1].began_at == 1010.0, "its times are counted from there"
     rebuilt = Progress(OPENED, entries_of(progress.manifest(), 1030.0)[1:])
     assert (rebuilt.segments, rebuilt.gaps) == (progress.segments, progress.gaps)
 
 
-def test_one_that_begins_in_time_and_whose_first_chunks_come_late_leaves_none() -> None:
-    chunks = [chunk(n, max(1004.5, 1001.5 + n), float(n)) for n in range(6)]
-    progress = Progress(OPENED, [BEGAN, *chunks, Cut("")])
+@pytest.mark.parametrize("chunk_s", [0.25, 1.0])
+@pytest.mark.parametrize("late_s", [2.5, 3.9, 4.0, 4.5, 9.0, 60.0])
+def test_it_does_however_late_the_recorder_begins(tmp_path: Path, late_s: float, chunk_s: float) -> None:
+    begins_at = BEGAN.at + late_s
+    chunks = [chunk(n, begins_at + (n + 1) * chunk_s, n * chunk_s) for n in range(round(11 / chunk_s))]
+    progress = spooled(tmp_path, *((BEGAN, each) for each in chunks))
+    assert progress.gaps == [Gap(BEGAN.at, begins_at, "late")]
+    assert [(each.media_s, each.began_at) for each in progress.segments] == [
+        (0.5 + late_s, begins_at),
+        (5.5 + late_s, begins_at + SEGMENT_S),
+    ]
+
+
+@pytest.mark.parametrize("first_at", [1004.5, 1006.0, 1007.5])
+def test_one_that_begins_in_time_and_whose_first_chunks_come_late_leaves_none(tmp_path: Path, first_at: float) -> None:
+    chunks = [chunk(n, max(first_at, 1001.5 + n), float(n)) for n in range(9)]
+    progress = spooled(tmp_path, *((BEGAN, each) for each in chunks))
     assert progress.gaps == []
     assert (progress.segments[0].media_s, progress.segments[0].began_at) == (0.5, 1000.5)
+
+
+def test_a_chunk_alone_does_not_tell_that_its_recorder_was_late(tmp_path: Path) -> None:
+    progress = spooled(tmp_path, (BEGAN, chunk(0, 1010.0)))
+    assert (progress.segments, progress.tracks["audio"].is_full) == ([], False)
+    progress.apply(Cut(""))
+    assert progress.gaps == []
 
 
 @pytest.mark.parametrize(
