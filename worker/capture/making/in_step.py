@@ -5,11 +5,14 @@ than the wall clock: PulseAudio's null sink adds up how long each piece of sound
 that 171 of a million samples were too many with Chromium. So packets follow each other without a gap, as they were
 recorded. By how much they are late or early, the median of half a minute tells. Before they are early by a packet of
 silence, one is filled in. When they are late by one of theirs, the smallest of the next ten seconds is left out: what
-is quiet takes the fewest bytes. A step of more than HOLE_S is a hole in the sound.
+is quiet takes the fewest bytes.
+
+A step of more than HOLE_S is a hole in the sound. Medians are taken on either side of a step that all packets keep that
+follow for a quarter of a minute: so it stays where it is, also next to the beginning or the end.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -23,7 +26,9 @@ BLOCK: Final = 50
 _MOST_BLOCKS: Final = 15
 """On either side of the one whose median is looked for."""
 _FEWEST_BLOCKS: Final = 3
-"""Of the first and the last, of which there are none on one side: a recorder's first second may have wrong times."""
+"""Of the first and the last, of which there are none on one side."""
+_WRONG_AT_FIRST_S: Final = 1.0
+"""A recorder's first second may have wrong times: a step of less than this within it is none."""
 _QUIETEST_OF: Final = 500
 """Packets: ten seconds of them. It is a half, a third of that when they are late by two, three."""
 
@@ -40,13 +45,11 @@ def in_step(packets: Sequence[Packet]) -> list[float | None]:
     """Where each packet is to begin. None: it is left out."""
     played = list(accumulate((packet.length_s for packet in packets), initial=0.0))
     missing = [packet.begins_s - before_s for packet, before_s in zip(packets, played, strict=False)]
-    levels = _levels(missing)
+    wanted = _wanted(missing)
     places: list[float | None] = []
-    before_s = levels[0] if levels else 0.0
+    before_s = wanted[0] if wanted else 0.0
     left_out = -1  # the packet that is to be left out next
-    for number, packet in enumerate(packets):
-        block = number // BLOCK
-        wanted_s = max(levels[block : block + 2])
+    for number, (packet, wanted_s) in enumerate(zip(packets, wanted, strict=True)):
         if wanted_s - before_s > HOLE_S:
             if missing[number] - before_s > (wanted_s - before_s) / 2:
                 before_s = wanted_s
@@ -62,6 +65,28 @@ def in_step(packets: Sequence[Packet]) -> list[float | None]:
         else:
             places.append(played[number] + before_s)
     return places
+
+
+def _wanted(missing: Sequence[float]) -> list[float]:
+    """How late each packet is to be."""
+    wanted: list[float] = []
+    for begin, end in pairwise([*_steps(missing), len(missing)]):
+        levels = _levels(missing[begin:end])
+        blocks = (place // BLOCK for place in range(end - begin))
+        wanted.extend(max(levels[block : block + 2]) for block in blocks)
+    return wanted
+
+
+def _steps(missing: Sequence[float]) -> list[int]:
+    """The first packet, and each from which on all are later by a hole."""
+    steps = [0]
+    for number in range(1, len(missing)):
+        if missing[number] - missing[number - 1] > HOLE_S:
+            before_s = median(missing[max(steps[-1], number - BLOCK) : number])
+            following = missing[number : number + _MOST_BLOCKS * BLOCK]
+            if min(following) - before_s > (HOLE_S if number >= BLOCK else _WRONG_AT_FIRST_S):
+                steps.append(number)
+    return steps
 
 
 def _levels(missing: Sequence[float]) -> list[float]:

@@ -74,7 +74,7 @@ def test_of_a_clock_that_is_slower_silence_is_left_for_now_and_then() -> None:
     assert 14 <= len(longer) <= 16
 
 
-@pytest.mark.parametrize("at_s", [4.0, 30.31, 58.5])
+@pytest.mark.parametrize("at_s", [1.2, 2.2, 4.0, 30.31, 58.5, 117.5, 119.3])
 @pytest.mark.parametrize("hole_s", [HOLE_S + 0.02, 1.0, 40.0])
 def test_a_hole_is_where_it_is_and_moves_nothing_before_it(at_s: float, hole_s: float) -> None:
     heard, packets = recorded(120, wrong_by=lambda at: hole_s if at > at_s else 0.0)
@@ -82,9 +82,35 @@ def test_a_hole_is_where_it_is_and_moves_nothing_before_it(at_s: float, hole_s: 
     assert in_step(packets) == pytest.approx(expected)
 
 
-def test_two_holes_soon_after_each_other_are_both_there() -> None:
-    heard, packets = recorded(60, wrong_by=lambda at: 0.5 * ((at > 20) + (at > 26)))
-    assert in_step(packets) == pytest.approx([at + 0.5 * ((at > 20) + (at > 26)) for at in heard])
+@pytest.mark.parametrize("at_s", [0.5, 1.5, 2.5, 2.97])
+@pytest.mark.parametrize("hole_s", [1.1, 3.0, 40.0])
+def test_a_hole_in_a_part_of_three_seconds_is_where_it_is(at_s: float, hole_s: float) -> None:
+    heard, packets = recorded(3, wrong_by=lambda at: hole_s if at > at_s else 0.0)
+    assert in_step(packets) == pytest.approx([at + (hole_s if at > at_s else 0.0) for at in heard])
+
+
+@pytest.mark.parametrize("at_s", [1.2, 60.0, 119.3])
+def test_a_hole_is_where_it_is_when_times_jitter_and_the_clock_is_faster(at_s: float) -> None:
+    chance = random.Random(2)
+    hole_s = 3.0
+
+    def wrong_by(at: float) -> float:
+        return chance.gauss(0, 0.03) + (hole_s if at > at_s else 0.0)
+
+    heard, packets = recorded(120, faster=171e-6, wrong_by=wrong_by)
+    expected = [at + (hole_s if at > at_s else 0.0) for at in heard]
+    assert max(map(abs, late(expected, in_step(packets)))) < 0.04
+
+
+def test_a_packet_that_is_late_alone_before_the_end_is_no_hole() -> None:
+    heard, packets = recorded(60, wrong_by=lambda at: 0.5 if 58.99 < at < 59.01 else 0.0)
+    assert in_step(packets) == pytest.approx(heard)
+
+
+@pytest.mark.parametrize("second_at", [20.05, 20.3, 26])
+def test_two_holes_soon_after_each_other_are_both_there(second_at: float) -> None:
+    heard, packets = recorded(60, wrong_by=lambda at: 0.5 * ((at > 20) + (at > second_at)))
+    assert in_step(packets) == pytest.approx([at + 0.5 * ((at > 20) + (at > second_at)) for at in heard])
 
 
 def test_a_wall_clock_that_is_set_back_costs_no_sound() -> None:
