@@ -20,7 +20,7 @@ HOLE_S: Final = 0.1
 FILLED_S: Final = 0.02
 """How long a packet of silence is that is filled in."""
 MOST_BACK_S: Final = 1.0
-"""The wall clock was set back if it is more. Then nothing is moved."""
+"""The wall clock was set back if it is more. Then nothing is moved, and times count from there."""
 BLOCK: Final = 50
 """Packets: a second of them, as ffmpeg makes them."""
 _MOST_BLOCKS: Final = 15
@@ -28,7 +28,7 @@ _MOST_BLOCKS: Final = 15
 _FEWEST_BLOCKS: Final = 3
 """Of the first and the last, of which there are none on one side."""
 _WRONG_AT_FIRST_S: Final = 1.0
-"""A recorder's first second may have wrong times: a step of less than this within it is none."""
+"""A recorder's first second may have wrong times: only more than this is a hole there."""
 _QUIETEST_OF: Final = 500
 """Packets: ten seconds of them. It is a half, a third of that when they are late by two, three."""
 
@@ -49,13 +49,17 @@ def in_step(packets: Sequence[Packet]) -> list[float | None]:
     places: list[float | None] = []
     before_s = wanted[0] if wanted else 0.0
     left_out = -1  # the packet that is to be left out next
-    for number, (packet, wanted_s) in enumerate(zip(packets, wanted, strict=True)):
+    back_s = 0.0  # by so much the wall clock was set back
+    for number, packet in enumerate(packets):
+        wanted_s = wanted[number] + back_s
+        if before_s - wanted_s >= MOST_BACK_S:
+            back_s, wanted_s = before_s - wanted[number], before_s
         if wanted_s - before_s > HOLE_S:
-            if missing[number] - before_s > (wanted_s - before_s) / 2:
+            if missing[number] + back_s - before_s > (wanted_s - before_s) / 2:
                 before_s = wanted_s
         elif wanted_s - before_s >= FILLED_S:
             before_s += FILLED_S
-        elif left_out < number and packet.length_s <= before_s - wanted_s < MOST_BACK_S:
+        elif left_out < number and before_s - wanted_s >= packet.length_s:
             within = _QUIETEST_OF // int((before_s - wanted_s) / packet.length_s + 0.001)
             near = range(number, min(number + within, len(packets)))
             left_out = min(near, key=lambda other: packets[other].bytes)
@@ -78,13 +82,14 @@ def _wanted(missing: Sequence[float]) -> list[float]:
 
 
 def _steps(missing: Sequence[float]) -> list[int]:
-    """The first packet, and each from which on all are later by a hole."""
+    """The first packet, and each from which on all are later by a hole, or earlier by a clock that was set back."""
     steps = [0]
     for number in range(1, len(missing)):
-        if missing[number] - missing[number - 1] > HOLE_S:
+        if not -MOST_BACK_S < missing[number] - missing[number - 1] <= HOLE_S:
             before_s = median(missing[max(steps[-1], number - BLOCK) : number])
             following = missing[number : number + _MOST_BLOCKS * BLOCK]
-            if min(following) - before_s > (HOLE_S if number >= BLOCK else _WRONG_AT_FIRST_S):
+            later_s, earlier_s = min(following) - before_s, before_s - max(following)
+            if later_s > _WRONG_AT_FIRST_S or (number >= BLOCK and (later_s > HOLE_S or earlier_s > MOST_BACK_S)):
                 steps.append(number)
     return steps
 

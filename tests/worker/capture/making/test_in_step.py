@@ -47,8 +47,9 @@ def test_times_that_are_wrong_for_some_seconds_as_on_a_busy_machine_move_nothing
     assert max(map(abs, late(heard, in_step(packets)))) < 0.001
 
 
-def test_the_first_second_is_where_what_follows_tells() -> None:
-    heard, packets = recorded(60, wrong_by=lambda at: -0.3 if at < 0.9 else 0.0)
+@pytest.mark.parametrize("wrong_s", [-0.3, 0.3, 1.5])
+def test_the_first_second_is_where_what_follows_tells(wrong_s: float) -> None:
+    heard, packets = recorded(60, wrong_by=lambda at: wrong_s if at < 0.9 else 0.0)
     assert max(map(abs, late(heard, in_step(packets)))) < 0.001
 
 
@@ -113,6 +114,19 @@ def test_two_holes_soon_after_each_other_are_both_there(second_at: float) -> Non
     assert in_step(packets) == pytest.approx([at + 0.5 * ((at > 20) + (at > second_at)) for at in heard])
 
 
-def test_a_wall_clock_that_is_set_back_costs_no_sound() -> None:
-    heard, packets = recorded(120, wrong_by=lambda at: -3 * MOST_BACK_S if at > 60 else 0.0)
+@pytest.mark.parametrize("at_s", [1.2, 60, 117.5, 119.3])
+def test_a_wall_clock_that_is_set_back_costs_no_sound(at_s: float) -> None:
+    heard, packets = recorded(120, wrong_by=lambda at: -3 * MOST_BACK_S if at > at_s else 0.0)
     assert in_step(packets) == pytest.approx(heard)
+
+
+def test_after_it_was_set_back_what_is_too_much_is_left_out_as_before() -> None:
+    heard, packets = recorded(1800, faster=171e-6, wrong_by=lambda at: -1.5 if at > 60 else 0.0)
+    places = in_step(packets)
+    assert 14 <= len(left_out(packets, places)) <= 16, "15.4 packets too many"
+    assert max(map(abs, late(heard, places))) < 0.05
+
+
+def test_a_hole_after_it_was_set_back_is_there_and_costs_no_sound() -> None:
+    heard, packets = recorded(180, wrong_by=lambda at: -1.5 * (at > 60) + 0.8 * (at > 120))
+    assert in_step(packets) == pytest.approx([at + 0.8 * (at > 120) for at in heard])
