@@ -53,15 +53,15 @@ class Serving:
 
     async def serve(self, worker: Worker, join: Join, adapter: Adapter) -> None:
         """Take the bot into its meeting, if the claim says that it is still this worker's. Returns at its end."""
-        accounts = self._uplink.accounts
+        accounts, probed = self._uplink.accounts, worker.page
         # At the same time, because the bot waits for all three: whether the page answers, whether the assignment is
         # still this worker's, and which account the bot joins with.
         async with asyncio.TaskGroup() as all_of_them:
-            probing = all_of_them.create_task(_probe(worker), name=f"probe {worker.worker_id}")
+            probing = all_of_them.create_task(_probe(worker.worker_id, probed), name=f"probe {worker.worker_id}")
             claiming = all_of_them.create_task(_await(self._uplink.claim(join)), name=f"claim {join.bot_id}")
             taking = all_of_them.create_task(accounts.take(join), name=f"account for {join.bot_id}")
         page, claimed = probing.result(), claiming.result()
-        if page is None and claimed and (page := await self._reattached(worker)):
+        if page is None and claimed and (page := await self._reattached(worker, probed)):
             # While it waited, the assignment may have become another's.
             claimed = await self._uplink.claim(join)
         if account := taking.result():
@@ -79,17 +79,16 @@ class Serving:
             log.info("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
             worker.tell(Stale())
 
-    async def _reattached(self, worker: Worker) -> Page | None:
-        """The worker's page, once it is connected to again, if it did not answer for want of a driver."""
-        lost = worker.page
-        if lost is not None and await self._driver.answers():
+    async def _reattached(self, worker: Worker, probed: Page | None) -> Page | None:
+        """The worker's page, once it is connected to again, if `probed` did not answer for want of a driver."""
+        if probed and worker.page is probed and await self._driver.answers() and worker.page is probed:
             return None
         with suppress(TimeoutError):
             async with asyncio.timeout(REATTACHED_S):
-                while worker.page in (None, lost) and not worker.status.is_ending:
+                while worker.page in (None, probed) and not worker.status.is_ending:
                     worker.page_changed.clear()
                     await worker.page_changed.wait()
-                return await _probe(worker)
+                return await _probe(worker.worker_id, worker.page)
         return None
 
     async def attend(
@@ -163,9 +162,9 @@ def _state_of(worker: Worker) -> State | None:
     return worker.session.state if worker.session else None
 
 
-async def _probe(worker: Worker) -> Page | None:
+async def _probe(worker_id: str, page: Page | None) -> Page | None:
     """The worker's page, if it answers within PROBE_DEADLINE_S."""
-    page, error = worker.page, None
+    error = None
     for _ in range(2):  # Playwright may raise, once, an error that belongs to another page
         try:
             async with asyncio.timeout(PROBE_DEADLINE_S):
@@ -175,7 +174,7 @@ async def _probe(worker: Worker) -> Page | None:
             if isinstance(fault, PlaywrightError | TimeoutError):
                 break
     if error:
-        log.warning("probe_failed", worker_id=worker.worker_id, error=one_line(error))
+        log.warning("probe_failed", worker_id=worker_id, error=one_line(error))
     return None
 
 

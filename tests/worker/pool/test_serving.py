@@ -4,10 +4,12 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from msgspec.structs import replace
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page
 
 from common.wire.messages import (
     BotEnded,
@@ -23,6 +25,7 @@ from tests.waiting import wait_until
 from tests.worker.conftest import Harness
 from worker.chromium import processes
 from worker.platforms import HERE, adapters
+from worker.pool.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -104,6 +107,34 @@ async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(lig
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
 
+class _Dead:
+    """A page whose driver is gone."""
+
+    async def evaluate(self, _: str) -> None:
+        raise PlaywrightError("Connection closed while reading from the driver")
+
+
+@pytest.mark.parametrize("probed", ["is lost", "is dead"])
+async def test_a_browser_that_is_connected_to_again_while_its_claim_is_asked_has_its_bot(
+    light_harness: Harness, probed: str
+) -> None:
+    """The page that was probed was another one. This one is well, and so is the driver by now."""
+    await light_harness.warm()
+    worker, browsers = light_harness.pool._workers["w1"], light_harness.browsers()  # pyright: ignore[reportPrivateUsage]
+    light_harness.may_claim.clear()
+    if probed == "is lost":
+        worker.page = None
+    elif probed == "is dead":
+        worker.page = cast("Page", _Dead())
+    light_harness.pool.begin(light_harness.join())
+    await _is_done("probe w1")
+    await _connected_again(light_harness, worker)
+    light_harness.may_claim.set()
+    await _is_in_or_gone(light_harness)
+    assert (light_harness.seen(JoinRefused), light_harness.seen(WorkerGone)) == ([], [])
+    assert light_harness.browsers() == browsers
+
+
 async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wait_for_the_answer(
     light_harness: Harness,
 ) -> None:
@@ -148,3 +179,28 @@ async def test_workers_that_do_not_leave_are_abandoned(light_harness: Harness) -
     light_harness.pool.abandon()
     assert (await light_harness.gone()).cause is GoneCause.AGENT_STOPPED
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+
+
+async def _is_done(task: str) -> None:
+    """The task of that name was begun with the bot's, and has ended."""
+
+    def named(name: str) -> bool:
+        return any(each.get_name() == name for each in asyncio.all_tasks())
+
+    await wait_until(lambda: named("claim b1"))
+    await wait_until(lambda: not named(task))
+
+
+async def _connected_again(harness: Harness, worker: Worker) -> None:
+    """As when there is a new driver: the worker has another page, which drives the same browser."""
+    assert worker.chromium
+    before, worker.page = worker.page, None
+    await harness.pool._connections.restore(worker, worker.chromium)  # pyright: ignore[reportPrivateUsage]
+    assert worker.page not in (None, before)
+
+
+async def _is_in_or_gone(harness: Harness) -> None:
+    def is_in() -> bool:
+        return any(getattr(event, "state", "") == "in_meeting" for event in harness.events)
+
+    await wait_until(lambda: is_in() or harness.seen(WorkerGone))
