@@ -124,9 +124,10 @@ class Serving:
             try:
                 keeper = uplink.keepers(join, adapter, state is not None)
                 context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, keeper, memory_growth)
-                worker.session = Session(page, join, adapter, context)
+                # Since the page was probed, it may have been connected to again, or be lost.
+                worker.session = Session(worker.page or page, join, adapter, context)
                 worker.tell(Begun(join))
-                if worker.page is not page:  # the connection was lost
+                if worker.page is None:
                     worker.session.detach()
                 ended = await worker.session.run()
             except Exception:  # a bug, here or in an installed adapter: it ends this bot and no other

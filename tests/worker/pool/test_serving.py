@@ -114,7 +114,7 @@ class _Dead:
         raise PlaywrightError("Connection closed while reading from the driver")
 
 
-@pytest.mark.parametrize("probed", ["is lost", "is dead"])
+@pytest.mark.parametrize("probed", ["is lost", "is dead", "answers"])
 async def test_a_browser_that_is_connected_to_again_while_its_claim_is_asked_has_its_bot(
     light_harness: Harness, probed: str
 ) -> None:
