@@ -81,13 +81,15 @@ class Serving:
 
     async def _reattached(self, worker: Worker, probed: Page | None) -> Page | None:
         """The worker's page, once it is connected to again, if `probed` did not answer for want of a driver."""
-        if probed and worker.page is probed and await self._driver.answers() and worker.page is probed:
-            return None
         with suppress(TimeoutError):
             async with asyncio.timeout(REATTACHED_S):
-                while worker.page in (None, probed) and not worker.status.is_ending:
-                    worker.page_changed.clear()
-                    await worker.page_changed.wait()
+                if probed and worker.page is probed and await self._driver.answers() and worker.page is probed:
+                    return None
+                while worker.page in (None, probed):
+                    if worker.status.is_ending or worker.status.leaves:
+                        return None
+                    worker.changed.clear()
+                    await worker.changed.wait()
                 return await _probe(worker.worker_id, worker.page)
         return None
 

@@ -28,9 +28,9 @@ _STAGES: Final = {Phase.WARMING: Stage.ORDERED, Phase.RETIRING: Stage.SPENT}
 
 
 class Worker:
-    """`page`: None while there is no connection to it; `page_changed` is set whenever it is another. `work`: the task
-    that warms it up or serves its bot. `ends` is set when it is to be removed once that task is done. `launched_at`:
-    epoch seconds; None: by an earlier agent. `display`: it has a display that can be recorded.
+    """`page`: None while there is no connection to it. `changed` is set whenever that or the status is another. `work`:
+    the task that warms it up or serves its bot. `ends` is set when it is to be removed once that task is done.
+    `launched_at`: epoch seconds; None: by an earlier agent. `display`: it has a display that can be recorded.
     """
 
     def __init__(self, status: WorkerStatus, uplink: Uplink, *, display: bool = False) -> None:
@@ -39,7 +39,7 @@ class Worker:
         self.display = display
         self.chromium: Chromium | None = None
         self.launched_at: float | None = None
-        self.page_changed = asyncio.Event()
+        self.changed = asyncio.Event()
         self._page: Page | None = None
         self.session: Session | None = None
         self.work: asyncio.Task[None] | None = None
@@ -54,11 +54,12 @@ class Worker:
     @page.setter
     def page(self, page: Page | None) -> None:
         self._page = page
-        self.page_changed.set()
+        self.changed.set()
 
     def tell(self, event: Order | Happening) -> None:
         """Tell the worker what happened. All that follows is done when this returns. Raises: IllegalMoveError."""
         self.status, effects = step(self.status, event, time.time())
+        self.changed.set()
         for effect in effects:
             match effect:
                 case Report(events=events):

@@ -21,7 +21,7 @@ from common.wire.messages import (
     WorkerWarm,
 )
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import Harness
 from worker.chromium import processes
 from worker.platforms import HERE, adapters
@@ -127,12 +127,34 @@ async def test_a_browser_that_is_connected_to_again_while_its_claim_is_asked_has
     elif probed == "is dead":
         worker.page = cast("Page", _Dead())
     light_harness.pool.begin(light_harness.join())
-    await _is_done("probe w1")
+    await _is_probed()
     await _connected_again(light_harness, worker)
     light_harness.may_claim.set()
     await _is_in_or_gone(light_harness)
     assert (light_harness.seen(JoinRefused), light_harness.seen(WorkerGone)) == ([], [])
     assert light_harness.browsers() == browsers
+
+
+@pytest.mark.parametrize("fault", ["told to leave", "browser crashes"])
+async def test_a_bot_that_waits_for_its_browser_to_be_connected_to_again_ends_at_once(
+    light_harness: Harness, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pool.serving.REATTACHED_S", 2 * PATIENCE_S)
+    monkeypatch.setattr("worker.pool.pool.WIND_UP_S", 2 * PATIENCE_S)
+    await light_harness.warm()
+    [leader] = light_harness.browsers()
+    light_harness.pool._workers["w1"].page = None  # pyright: ignore[reportPrivateUsage]
+    light_harness.may_claim.clear()
+    light_harness.pool.begin(light_harness.join())
+    await _is_probed()
+    light_harness.may_claim.set()
+    await wait_until(lambda: not _runs("claim b1"))
+    if fault == "told to leave":
+        light_harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    else:
+        os.kill(leader, signal.SIGKILL)
+    await light_harness.gone()
+    assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
 
 async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wait_for_the_answer(
@@ -145,7 +167,7 @@ async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wai
     os.kill(leader, signal.SIGKILL)
     assert (await light_harness.gone()).cause is GoneCause.CRASHED
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
-    await wait_until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "bot b1"])
+    await wait_until(lambda: not _runs("bot b1"))
 
 
 async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_nobody_else(
@@ -181,14 +203,14 @@ async def test_workers_that_do_not_leave_are_abandoned(light_harness: Harness) -
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
 
-async def _is_done(task: str) -> None:
-    """The task of that name was begun with the bot's, and has ended."""
+def _runs(task: str) -> bool:
+    return any(each.get_name() == task for each in asyncio.all_tasks())
 
-    def named(name: str) -> bool:
-        return any(each.get_name() == name for each in asyncio.all_tasks())
 
-    await wait_until(lambda: named("claim b1"))
-    await wait_until(lambda: not named(task))
+async def _is_probed() -> None:
+    """Its claim is still being asked."""
+    await wait_until(lambda: _runs("claim b1"))
+    await wait_until(lambda: not _runs("probe w1"))
 
 
 async def _connected_again(harness: Harness, worker: Worker) -> None:
