@@ -150,6 +150,16 @@ class Accounts:
             return True
         return False
 
+    async def still_has(self, join: Join) -> bool:
+        """Renew the lock of the bot's account before that is used, after a wait. Returns whether the bot has it for
+        certain.
+        """
+        has_it = await self._lock.hold(join.account, self._holder(join), LIFE_S)
+        if not has_it:
+            why = "Redis does not answer" if has_it is None else "another bot has it"
+            log.warning("account_lost", account=join.account, bot_id=join.bot_id, why=why)
+        return has_it is True
+
     async def give_back(self, join: Join) -> None:
         await self._lock.let_go(join.account, self._holder(join))
 

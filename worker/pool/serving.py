@@ -66,7 +66,12 @@ class Serving:
             claimed = await self._uplink.claim(join)
         if account := taking.result():
             as_somebody = replace(join, account=account)
-            if page and claimed and await accounts.sign_in(page.context, account):
+            if (
+                page
+                and claimed
+                and (page is probed or await accounts.still_has(as_somebody))  # while it waited, as above
+                and await accounts.sign_in(page.context, account)
+            ):
                 join = as_somebody
             else:
                 await accounts.give_back(as_somebody)

@@ -17,7 +17,7 @@ from common.wire.vocabulary import BotState, Reason
 from lab.meeting.server import create_app
 from lab.parts.redis_server import RedisServer
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with
+from tests.worker.conftest import Harness, light_pool, pool_with
 from worker.chromium import accounts as accounts_module
 from worker.chromium.accounts import GUESTS, AccountError, Accounts, Health, read
 from worker.chromium.driver import Driver
@@ -134,6 +134,32 @@ def test_how_an_account_fares_says_the_latest_bot_that_could_tell(tmp_path: Path
     assert accounts.health()["ann"].lasts_until == 1_800_000_000.5
     file.unlink()
     assert accounts.health()["ann"].lasts_until == 0
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("meanwhile", ["is its own", "is another's"])
+async def test_a_bot_that_waited_for_its_browser_joins_with_its_account_only_if_that_is_still_its_own(
+    tmp_path: Path, driver: Driver, meanwhile: str
+) -> None:
+    """A lock lasts for a minute, and Redis may be slow as well."""
+    write_state(tmp_path / "ann.json", "http://localhost")
+    settings = WorkerSettings(accounts=[AccountSettings("ann", "room", str(tmp_path / "ann.json"))])
+    async with light_pool(tmp_path, driver, settings) as harness:
+        await harness.warm()
+        worker = harness.pool._workers["w1"]  # pyright: ignore[reportPrivateUsage]
+        page, worker.page = worker.page, None
+        harness.pool.begin(harness.join())
+        await wait_until(lambda: harness.locks)
+        if meanwhile == "is another's":
+            harness.locks["ann"] = "vm2:b2:1"
+        worker.page = page
+        await wait_until(lambda: any(event.state is BotState.IN_MEETING for event in harness.seen(BotMoved)))
+        noted = harness.notes["w1"].join
+        assert noted
+        if meanwhile == "is another's":
+            assert (noted.account, harness.locks) == ("", {"ann": "vm2:b2:1"})
+        else:
+            assert (noted.account, harness.locks) == ("ann", {"ann": "vm1:b1:1"})
 
 
 @pytest.mark.asyncio(loop_scope="session")
