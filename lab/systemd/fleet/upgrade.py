@@ -30,7 +30,7 @@ def of_everything(fleet: Fleet) -> None:
         machine.do("systemctl", "daemon-reload")
         machine.do("systemctl", "restart", unit, timeout_s=SETTLE_S)
     fleet.await_whole()
-    fleet.report.check("all managers and agents are of the release before", _are(fleet, VENV), _programs(fleet))
+    fleet.report.check("all managers and agents are of the release before", are_all_earlier(fleet), _programs(fleet))
     with calls(fleet, "upgrade", of_each_agent=_OF_EACH_AGENT, simulated=_SIMULATED) as going:
         leader = fleet.leader()
         for name in sorted(MANAGERS, key=lambda name: name == leader):
@@ -38,9 +38,9 @@ def of_everything(fleet: Fleet) -> None:
         going.undisturbed()
         steps.a_whole_job(fleet, "upgrade-managers-new")
         for name in AGENTS:
-            adopted = _adopted(fleet, name)
+            before = adopted(fleet, name)
             _upgrade(fleet, name, "reload")
-            until(SETTLE_S, f"{name} takes its browsers over", partial(_adopted, fleet, name, adopted))
+            until(SETTLE_S, f"{name} takes its browsers over", partial(took_over, fleet, name, before))
             going.undisturbed()
         primary = fleet.primary()
         for name in sorted(CORES, key=lambda name: name == primary):
@@ -55,7 +55,7 @@ def of_everything(fleet: Fleet) -> None:
                 fleet.report.line(f"# systemctl restart {unit}, on {name}")
                 machine.do("systemctl", "restart", unit, timeout_s=SETTLE_S)
             fleet.await_whole()
-        fleet.report.check("all are of this release", not _are(fleet, VENV), _programs(fleet))
+        fleet.report.check("all are of this release", are_all_new(fleet), _programs(fleet))
         began = time.monotonic()
         served_s = going.served_after(began) - began
         fleet.report.check("a new bot is in its meeting", True, f"{served_s:.1f} s after it was pushed")
@@ -85,10 +85,15 @@ def _upgrade(fleet: Fleet, name: str, how: str) -> None:
     fleet.await_whole()
 
 
-def _adopted(fleet: Fleet, name: str, before: int = 0) -> int:
-    """How many browsers its agents have taken over, if that is all of those in calls, and 0 otherwise."""
-    found = len(fleet.computers[name].inside.events(AGENT, "worker_adopted"))
-    return found - before if found - before >= _OF_EACH_AGENT else 0
+def adopted(fleet: Fleet, name: str) -> int:
+    """How many browsers in calls its agents have taken over so far."""
+    events = fleet.computers[name].inside.events(AGENT, "worker_adopted")
+    return sum(bool(event["bot_id"]) for event in events)
+
+
+def took_over(fleet: Fleet, name: str, before: int) -> bool:
+    """Whether it has taken over all browsers in calls since `adopted` said `before`."""
+    return adopted(fleet, name) - before >= _OF_EACH_AGENT
 
 
 def _unit(name: str) -> str:
@@ -107,6 +112,9 @@ def _paths(fleet: Fleet) -> list[str]:
     return found
 
 
-def _are(fleet: Fleet, venv: str) -> bool:
-    """Whether all of them are of that venv. False: none is, or some are not."""
-    return all(path.startswith(venv) for path in _paths(fleet))
+def are_all_earlier(fleet: Fleet) -> bool:
+    return all(path.startswith(VENV) for path in _paths(fleet))
+
+
+def are_all_new(fleet: Fleet) -> bool:
+    return not any(path.startswith(VENV) for path in _paths(fleet))
