@@ -107,7 +107,8 @@ def mapped_files(group: int) -> set[Path]:
                 mapped = Path(f"/proc/{process.pid}/maps").read_text(errors="replace").splitlines()
                 # address, permissions, offset, device, inode, path: proc(5)
                 paths |= {fields[5] for line in mapped if len(fields := line.split(maxsplit=5)) == 6}
-    return {path for name in paths if name.startswith("/") and (path := Path(name)).is_file()}
+    # Not Path.is_file, which raises what a dead disk or a path that is too long gives.
+    return {Path(name) for name in paths if name.startswith("/") and os.path.isfile(name)}
 
 
 class Use(NamedTuple):

@@ -56,7 +56,11 @@ class WarmFiles:
 
     def _read(self, group: int, ended: threading.Event) -> None:
         """Read the files that this browser has mapped, but none of its worker's own. Blocks; never raises."""
-        files = sorted(file for file in processes.mapped_files(group) if not file.is_relative_to(self._state_dir))
+        try:
+            mapped = processes.mapped_files(group)
+        except OSError:  # no file may be opened any more, say
+            return
+        files = sorted(file for file in mapped if not file.is_relative_to(self._state_dir))
         deadline, left = time.monotonic() + READ_DEADLINE_S, MOST_BYTES
         buffer = bytearray(_AT_ONCE)
         for file in files:

@@ -2,8 +2,10 @@
 
 import asyncio
 import ctypes
+import errno
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -58,6 +60,22 @@ def cold(file: Path) -> Path:
 
 
 @contextmanager
+def too_deep(folder: Path) -> Generator[Path]:
+    """A file by whose path nobody can ask for it, as on a disk that is gone: the kernel takes no path so long."""
+    name, opened = "d" * 250, [os.open(folder, os.O_RDONLY)]
+    for _ in range(20):
+        os.mkdir(name, dir_fd=opened[-1])
+        opened.append(os.open(name, os.O_RDONLY, dir_fd=opened[-1]))
+    file = os.open("file", os.O_RDWR | os.O_CREAT, dir_fd=opened[-1])
+    os.write(file, b"content")
+    yield Path(f"/proc/{os.getpid()}/fd/{file}")
+    os.close(file)
+    for each in opened:
+        os.close(each)
+    shutil.rmtree(folder / name)
+
+
+@contextmanager
 def mapped_by_a_process(*files: Path) -> Generator[int]:
     """The group of a process that has them mapped, and has read nothing of them."""
     with subprocess.Popen(
@@ -98,6 +116,25 @@ async def test_a_workers_own_files_are_left_alone(tmp_path: Path, program: Path)
         async with kept_warm(state_dir, group):
             await wait_until(lambda: in_memory(program) == 1)
         assert in_memory(own) == 0
+
+
+async def test_a_file_that_cannot_be_asked_for_is_left_out(tmp_path: Path, program: Path) -> None:
+    with too_deep(tmp_path) as file, mapped_by_a_process(file, program) as group:
+        with pytest.raises(OSError, match="File name too long"):
+            file.readlink().stat()
+        assert program in processes.mapped_files(group)
+
+
+async def test_what_cannot_be_looked_for_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def no_more_files(group: int) -> set[Path]:
+        looks.append(group)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(processes, "mapped_files", no_more_files)
+    async with kept_warm(tmp_path, os.getpid()):
+        await wait_until(lambda: len(looks) > 1)
 
 
 async def test_nothing_is_read_while_memory_is_short(tmp_path: Path, program: Path) -> None:
