@@ -8,7 +8,7 @@ then, for all browsers of the VM: they have the same ones. Nothing is locked: wh
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,21 +23,22 @@ _AT_ONCE: Final = 2**20
 
 
 class WarmFiles:
-    """`refresh_s`: how often the files are read; 0: never. `browsers`: the leaders of the browsers that run.
-    `nobody_joins` is set while no bot is joining. `has_room`: whether the VM has memory to spare.
+    """`refresh_s`: how often the files are read; 0: never. `browser`: the leader of the browser whose files they
+    are; None: there is none. `nobody_joins` is set while no bot is joining. `has_room`: whether the VM has memory to
+    spare.
     """
 
     def __init__(
         self,
         refresh_s: float,
         state_dir: Path,
-        browsers: Callable[[], Iterable[int]],
+        browser: Callable[[], int | None],
         nobody_joins: asyncio.Event,
         has_room: Callable[[], bool],
     ) -> None:
         self._refresh_s = refresh_s
-        self._state_dir = state_dir.absolute()
-        self._browsers = browsers
+        self._state_dir = state_dir.resolve()  # as the kernel names what is in it
+        self._browser = browser
         self._nobody_joins = nobody_joins
         self._has_room = has_room
 
@@ -46,7 +47,7 @@ class WarmFiles:
         while self._refresh_s:
             await asyncio.sleep(self._refresh_s)
             await pause(self._nobody_joins, JOINS_FIRST_S)
-            group = next(iter(self._browsers()), None)
+            group = self._browser()
             if group and self._has_room():
                 ended = threading.Event()
                 try:

@@ -104,7 +104,7 @@ class Pool:
         self._warm_files = WarmFiles(
             settings.files_refresh_s,
             launcher.state_dir,
-            self._browsers,
+            self._newest_browser,
             self._joins.nobody_joins,
             lambda: self.room() > 0,
         )
@@ -254,10 +254,13 @@ class Pool:
         """Keep the files that the browsers run from in memory, for as long as the agent lives."""
         await self._warm_files.keep()
 
-    def _browsers(self) -> list[int]:
-        """The leaders of the idle workers' browsers."""
-        idle = (worker.chromium for worker in self._workers.values() if worker.status.phase is Phase.IDLE)
-        return [chromium.leader.pid for chromium in idle if chromium]
+    def _newest_browser(self) -> int | None:
+        """The leader of the idle browser that was launched last; None: there is none. After an upgrade of Chromium
+        older ones run from files that no further browser does.
+        """
+        idle = [worker for worker in self._workers.values() if worker.status.phase is Phase.IDLE]
+        newest = max(idle, key=lambda worker: worker.launched_at or 0.0, default=None)
+        return newest.chromium.leader.pid if newest and newest.chromium else None
 
     def reports(self) -> dict[str, WorkerReport]:
         made_at = self._warm_pages.made_at

@@ -94,7 +94,7 @@ async def kept_warm(
     if nobody_joins:
         calm.set()
     async with asyncio.TaskGroup() as tasks:
-        keeping = tasks.create_task(WarmFiles(OFTEN_S, state_dir, lambda: [group], calm, has_room).keep(), name="keep")
+        keeping = tasks.create_task(WarmFiles(OFTEN_S, state_dir, lambda: group, calm, has_room).keep(), name="keep")
         yield
         keeping.cancel()
 
@@ -107,8 +107,12 @@ async def test_a_file_that_the_kernel_dropped_is_in_memory_again(tmp_path: Path,
             await wait_until(lambda: in_memory(program) == 1)
 
 
-async def test_a_workers_own_files_are_left_alone(tmp_path: Path, program: Path) -> None:
+@pytest.mark.parametrize("behind_a_link", [False, True])
+async def test_a_workers_own_files_are_left_alone(tmp_path: Path, program: Path, behind_a_link: bool) -> None:
     (state_dir := tmp_path / "state").mkdir()
+    if behind_a_link:
+        (link := tmp_path / "link").symlink_to(state_dir)
+        state_dir = link
     own = cold(state_dir / "a database")
     with mapped_by_a_process(own, program) as group:
         if in_memory(own) == 1:
@@ -185,7 +189,7 @@ async def test_a_pass_that_takes_too_long_ends(tmp_path: Path, program: Path, mo
 
 async def test_it_can_be_switched_off(tmp_path: Path) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        await WarmFiles(0.0, tmp_path, lambda: [os.getpid()], asyncio.Event(), lambda: True).keep()
+        await WarmFiles(0.0, tmp_path, os.getpid, asyncio.Event(), lambda: True).keep()
 
 
 async def test_the_files_of_a_browser_are_its_program_and_its_libraries(tmp_path: Path) -> None:

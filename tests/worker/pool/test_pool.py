@@ -1,5 +1,6 @@
 """Workers with real browsers: how each begins and ends, and what is reported in which order."""
 
+import asyncio
 import os
 import signal
 import time
@@ -232,3 +233,26 @@ async def test_stopping_ends_the_idle_and_those_that_warm_up(light_harness: Harn
     causes = {event.worker_id: event.cause for event in light_harness.seen(WorkerGone)}
     assert causes == dict.fromkeys(("w1", "w2", "w3"), GoneCause.AGENT_STOPPED)
     assert light_harness.browsers() == []
+
+
+async def test_the_files_that_are_read_are_the_newest_idle_browsers(
+    tmp_path: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def note(group: int) -> set[Path]:
+        asked.append(group)
+        return set()
+
+    monkeypatch.setattr(processes, "mapped_files", note)
+    async with light_pool(tmp_path, driver, WorkerSettings(warm_files_refresh_s=0.01)) as harness:
+        await harness.warm("w1")
+        [oldest] = harness.browsers()
+        harness.pool.warm("w2")
+        await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(harness.pool.keep_files_warm(), name="warm files")
+            await wait_until(lambda: len(asked) > 1)
+            keeping.cancel()
+        assert {oldest, *asked} == set(harness.browsers())
+        assert oldest not in asked
