@@ -363,7 +363,7 @@ class AccountSettings(Section, frozen=True):
 
 
 _HEADLESS_SHELLS: Final = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
-"""As Debian, Google and Playwright name it."""
+"""As Debian names it, as Google and Playwright do, and as Playwright did before."""
 
 
 def is_headless_shell(program: str) -> bool:

@@ -19,12 +19,12 @@ from worker.platforms import prepare
 
 
 def found() -> Path | None:
-    """Debian's, or Playwright's own."""
+    """Debian's, or Playwright's own by its name of today or the one before."""
     builds = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or "~/.cache/ms-playwright").expanduser()
+    names = ("chrome-headless-shell", "headless_shell")
+    of_playwright = (path for name in names for path in builds.glob(f"chromium_headless_shell-*/*/{name}"))
     known = Path("/usr/lib/chromium/chromium-headless-shell")
-    return next(
-        (path for path in (known, *builds.glob("chromium_headless_shell-*/*/headless_shell")) if path.exists()), None
-    )
+    return next((path for path in (known, *of_playwright) if path.exists()), None)
 
 
 @pytest.fixture
