@@ -197,7 +197,8 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         minutes_outbox = MinutesOutbox(vm_id, state_dir / "minutes", store, report)
         feeds_settings = (settings.live, settings.webhooks)
         live_feeds = LiveFeeds(
-            vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription
+            *(vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription),
+            has_sound=not settings.worker.has_headless_shell,
         )
         await watched.enter_async_context(live_feeds)
         uplink = Uplink(vm_id, link.claim, report, keepers, accounts, live_feeds.serve, recordings.equip)

@@ -605,23 +605,27 @@ def _contradictions(values: _Values) -> list[str]:
         faults.append("evidence.upload_token_file: goes with evidence.upload_url, which is not set")
     if settings.capture.store_options and not settings.capture.store:
         faults.append("capture.store_options: goes with capture.store, which is not set")
-    faults += _of_headless_shell(worker, settings.capture)
+    faults += _of_headless_shell(worker, settings.capture, settings.transcription)
     faults += _of_transcription(settings.transcription)
     faults += _no_networks("webhooks.allowed_networks", webhooks.allowed_networks)
     return faults
 
 
-def _of_headless_shell(worker: WorkerSettings, capture: CaptureSettings) -> list[str]:
-    faults: list[str] = []
-    if worker.has_headless_shell and not worker.headless:
-        faults.append(
-            "worker.headless: the headless shell in worker.chromium has no window; name a whole Chromium there"
-        )
-    if worker.has_headless_shell and capture.store:
-        faults.append(
-            "capture.store: the headless shell in worker.chromium cannot be recorded; name a whole Chromium there"
-        )
-    return faults
+def _of_headless_shell(
+    worker: WorkerSettings, capture: CaptureSettings, transcription: TranscriptionSettings
+) -> list[str]:
+    if not worker.has_headless_shell:
+        return []
+    refused = (
+        ("worker.headless", not worker.headless, "has no window"),
+        ("capture.store", bool(capture.store), "cannot be recorded"),
+        ("transcription.live", bool(transcription.live), "gives no live sound"),
+    )
+    return [
+        f"{key}: the headless shell in worker.chromium {why}; name a whole Chromium there"
+        for key, is_set, why in refused
+        if is_set
+    ]
 
 
 _NEEDED: Final = {

@@ -657,7 +657,7 @@ class FeedStatus(StrEnum):
 
     CONNECTED = "connected"  # its receiver accepts what is sent
     WAITING = "waiting"  # its receiver does not; it is tried again
-    REFUSED = "refused"  # its address is one that may not be called
+    REFUSED = "refused"  # its address may not be called, or the VM's browser gives no sound
     LISTENING = "listening"  # the meeting's page shows captions; nothing was said yet
     CAPTIONS_UNAVAILABLE = "captions_unavailable"  # it shows none
     TRANSCRIBING = "transcribing"  # a provider of speech to text listens

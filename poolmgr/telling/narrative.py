@@ -145,7 +145,7 @@ def _streamed(entry: Entry) -> str:
     words: dict[str, str] = {
         FeedStatus.CONNECTED: "its receiver takes it",
         FeedStatus.WAITING: "its receiver does not take it; it is tried again",
-        FeedStatus.REFUSED: "is sent nowhere, because its address may not be called",
+        FeedStatus.REFUSED: "is sent nowhere, because its address may not be called or the browser gives no sound",
         FeedStatus.LISTENING: "the meeting's page shows captions",
         FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions (captions_unavailable)",
         FeedStatus.TRANSCRIBING: "the meeting's sound is made words of",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_NAMES: Final = 1000
+NO_SOUND: Final = "headless_shell"
+"""Why a VM's browsers give no sound, as a status tells it."""
 WATCH_S: Final = 0.5  # as often as a page is looked at
 
 OnState = Callable[[State], None]
@@ -60,7 +62,9 @@ class StartRecording(Protocol):
 
 
 class LiveFeeds:
-    """Enter it for as long as bots are served. `record`: records a bot. `report`: gets each new status of a feed."""
+    """Enter it for as long as bots are served. `record`: records a bot. `report`: gets each new status of a feed.
+    `has_sound`: whether the VM's browsers give theirs.
+    """
 
     def __init__(
         self,
@@ -71,7 +75,10 @@ class LiveFeeds:
         report: Callable[[BotStreamed], None],
         minutes_outbox: MinutesOutbox,
         transcription: TranscriptionSettings | None = None,
+        *,
+        has_sound: bool = True,
     ) -> None:
+        self.has_sound = has_sound
         self._transcription = transcription or TranscriptionSettings()
         self.minutes_outbox = minutes_outbox
         self._vm_id = vm_id
@@ -148,6 +155,9 @@ class LiveFeeds:
         socket = AudioSocket(join.bot_id, join.feeds.audio_url, rules, most, settings.timeout_s, on_status)
         return AudioFeed(socket, speaker)
 
+    def refuse_sound(self, join: Join) -> None:
+        self._tell(join, Feed.AUDIO, FeedStatus.REFUSED, NO_SOUND, None)
+
     def transcript_feed(
         self, join: Join, page: GetPage, state: GetState, keep: Callable[[Sequence[UtteranceUpdate]], None]
     ) -> "TranscriptFeed":
@@ -162,7 +172,8 @@ class LiveFeeds:
 
         webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
         settings, named = self._transcription, join.feeds.by
-        is_offered = named in settings.offered
+        is_offered = self.has_sound and named in settings.offered
+        why = "not_configured" if self.has_sound else NO_SOUND
         provider = named if is_offered else settings.live if named != CAPTIONS else ""
         speech = None
         if provider:
@@ -171,7 +182,7 @@ class LiveFeeds:
         return TranscriptFeed(
             *(join, page, state, webhook, on_status, keep, speech),
             reads_captions=not is_offered,
-            missing="" if is_offered or named == CAPTIONS else named,
+            unheard="" if is_offered or named in ("", CAPTIONS) else f"{named}: {why}",
         )
 
     def speaker(self, join: Join, state: State | None) -> Speaker:
@@ -214,7 +225,7 @@ class _BotFeeds:
         self._minutes_file: MinutesFile | None = None
         self._watching: asyncio.Task[None] | None = None
         wants_transcript = bool(join.feeds.transcription_url) or join.feeds.transcript
-        self.audio = feeds.audio_feed(join, state) if join.feeds.audio_url else None
+        self.audio = feeds.audio_feed(join, state) if join.feeds.audio_url and feeds.has_sound else None
         self._transcript = feeds.transcript_feed(join, page, state, self._keep) if wants_transcript else None
         self._speech = self._transcript.speech if self._transcript else None
         self._out = asyncio.Event()
@@ -245,6 +256,8 @@ class _BotFeeds:
         start, bot_id = self._feeds.start, self._join.bot_id
         if self.audio:
             start(self.audio.socket.run(), f"send the sound of {bot_id}")
+        elif self._join.feeds.audio_url:
+            self._feeds.refuse_sound(self._join)
         if minutes_file := self._feeds.minutes_outbox.begin(self._join):
             self._minutes_file = minutes_file
         if minutes_file or self._speech:

@@ -24,8 +24,8 @@ from worker.transcript.utterances import UtteranceUpdate
 class TranscriptFeed:
     """`webhook`: the client's, if it wants a live transcript. `keep`: writes utterances to the minutes. `task`: runs
     `read`, once it was started. `speech`: the provider that listens where there are no captions, if any; without
-    `reads_captions` it listens from the beginning. `missing`: the provider that the job names and this agent does not
-    have.
+    `reads_captions` it listens from the beginning. `unheard`: the provider that the job names, and why it
+    does not listen.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class TranscriptFeed:
         speech: SpeechFeed | None = None,
         *,
         reads_captions: bool = True,
-        missing: str = "",
+        unheard: str = "",
     ) -> None:
         self.speech = speech
         if speech:
             speech.send = self._send
         self._reads_captions = reads_captions
-        self._missing = missing
+        self._unheard = unheard
         self._began_at = 0.0
         self._join = join
         self._on_status = on_status
@@ -58,8 +58,8 @@ class TranscriptFeed:
 
     async def read(self) -> None:
         self._began_at = time.time()
-        if self._missing:
-            self._on_status(FeedStatus.UNTRANSCRIBED, f"{self._missing}: not_configured")
+        if self._unheard:
+            self._on_status(FeedStatus.UNTRANSCRIBED, self._unheard)
         if self._reads_captions:
             await self._reader.run()
         elif self.speech:

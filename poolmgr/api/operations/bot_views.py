@@ -84,7 +84,7 @@ def warnings(bot: Record) -> list[str]:
 
 _FEED_TROUBLE: dict[str, str] = {
     FeedStatus.WAITING: "its receiver does not take what is sent; it is tried again",
-    FeedStatus.REFUSED: "its address is one that may not be called, so nothing is sent",
+    FeedStatus.REFUSED: "its address may not be called, or the browser gives no sound, so nothing is sent",
     FeedStatus.UNTRANSCRIBED: "nobody makes words of the meeting's sound, so there is nothing to send",
     FeedStatus.CAPTIONS_UNAVAILABLE: "the meeting's page shows no captions, so there is nothing to send",
 }

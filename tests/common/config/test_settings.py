@@ -264,6 +264,10 @@ def test_a_file_that_is_not_toml_is_one_fault() -> None:
         ("[transcription]\nallowed_networks = ['10.0.0.1/8']", "transcription.allowed_networks"),
         (f"[worker]\nchromium = '{SHELL}'\nheadless = false", "worker.headless"),
         (f"[worker]\nchromium = '{SHELL}'\n[capture]\nstore = '/srv'", "capture.store"),
+        (
+            f"[worker]\nchromium = '{SHELL}'\n[transcription]\nlive = 'deepgram_streaming'\ndeepgram_key_file = '/k'",
+            "transcription.live",
+        ),
         ("[transcription]\nlive = 'deepgram_streaming'", "transcription.live"),
         ("[transcription]\nafter = 'deepgram'\nopenai_key_file = '/k'", "transcription.after"),
         ("[transcription]\nafter = 'whisper'\ndeepgram_key_file = '/k'", "transcription.after"),
