@@ -72,6 +72,11 @@ def find_chromium(configured: str) -> Path:
     if configured:
         if not os.access(configured, os.X_OK) or not Path(configured).is_file():
             raise BrowserError(f"cannot run worker.chromium = {configured!r}: it is not an executable file")
+        if is_headless_shell(str(Path(configured).resolve())) and not is_headless_shell(configured):
+            raise BrowserError(
+                f"cannot run worker.chromium = {configured!r}: it is a link to a headless shell, which is known by its"
+                " name; name the program itself"
+            )
         return Path(configured)
     candidates = [
         Path("/usr/lib/chromium/chromium"),  # Debian; its /usr/bin/chromium is a wrapper script
