@@ -202,7 +202,7 @@ class Launcher:
     async def _spawn(self, folder: Path, worker_id: str, profile: Profile) -> asyncio.subprocess.Process:
         marks = [_profile_argument(folder)]
         if is_headless_shell(str(profile.chromium)):
-            marks.append(_mark_of_a_shell(folder))
+            marks.append(_mark_of_a_headless_shell(folder))
         command = [str(profile.chromium), *marks, *profile.switches, "about:blank"]
         environment = _environment(folder, worker_id, os.environ, headless=profile.headless)
         if profile.display_size:
@@ -374,7 +374,7 @@ def _workers_folder(state_dir: Path) -> Path:
 
 def _arguments(folder: Path) -> tuple[str, ...]:
     """Each of them is an argument of processes of one tree, and of no others."""
-    mine = _profile_argument(folder), _mark_of_a_shell(folder)
+    mine = _profile_argument(folder), _mark_of_a_headless_shell(folder)
     return *mine, str(display.authority(folder)), str(display.sound_script(folder))
 
 
@@ -383,7 +383,7 @@ def _profile_argument(folder: Path) -> str:
     return f"{PROFILE}={folder / 'profile'}"
 
 
-def _mark_of_a_shell(folder: Path) -> str:
+def _mark_of_a_headless_shell(folder: Path) -> str:
     """An argument that a headless shell passes on to the processes from which its pages' are forked, so that what is
     left of its group is known when the first process is dead. It sets how much a source file logs, and names none.
     """

@@ -50,7 +50,8 @@ async def sign_in(account: AccountSettings, settings: WorkerSettings, is_in: Cal
     try:
         # Not in state_dir: an agent that runs there would end this browser as an orphan.
         with tempfile.TemporaryDirectory(prefix="poolmgr-sign-in-") as folder:
-            chromium = find_chromium("" if settings.has_headless_shell else settings.chromium)  # a shell shows nothing
+            # A headless shell shows nothing.
+            chromium = find_chromium("" if settings.has_headless_shell else settings.chromium)
             profile = Profile.of(chromium, settings)._replace(headless=False)
             launcher = Launcher(profile, Path(folder))
             async with asyncio.timeout(settings.launch_timeout_s):

@@ -29,11 +29,11 @@ def found() -> Path | None:
 
 @pytest.fixture
 async def chromium(tmp_path: Path) -> AsyncGenerator[Chromium]:
-    shell = found()
-    if shell is None:
+    program = found()
+    if program is None:
         pytest.skip("no headless shell is installed")
     async with asyncio.timeout(PATIENCE_S):
-        chromium = await Launcher(Profile(shell, devices="fake"), tmp_path).launch("w1")
+        chromium = await Launcher(Profile(program, devices="fake"), tmp_path).launch("w1")
     yield chromium
     await chromium.kill()
 

@@ -169,11 +169,11 @@ def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None
 
 def test_a_headless_shell_by_another_name_is_refused(tmp_path: Path) -> None:
     """Settings that it cannot fulfil are refused by its name."""
-    (shell := tmp_path / "chrome-headless-shell").touch(0o755)
-    (link := tmp_path / "chromium").symlink_to(shell)
+    (program := tmp_path / "chrome-headless-shell").touch(0o755)
+    (link := tmp_path / "chromium").symlink_to(program)
     with pytest.raises(BrowserError, match="name the program itself"):
         find_chromium(str(link))
-    assert find_chromium(str(shell)) == shell
+    assert find_chromium(str(program)) == program
 
 
 async def test_a_later_agent_ends_what_an_earlier_one_left(chromium: Chromium, tmp_path: Path) -> None:
