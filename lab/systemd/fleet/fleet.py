@@ -98,9 +98,11 @@ class Fleet:
             return redis.execute_command(*command)
         return None
 
-    def fail_over(self) -> None:
-        """Have the sentinels make another Redis the primary. Does not wait."""
-        self._ask(FIRST_PRIMARY, _SENTINEL, "", "SENTINEL", "FAILOVER", _SERVICE)
+    def fail_over(self) -> bool:
+        """Have the sentinels make another Redis the primary. Does not wait for it. Returns whether they begin to: just
+        after the boot they may know no replica yet.
+        """
+        return bool(self._ask(FIRST_PRIMARY, _SENTINEL, "", "SENTINEL", "FAILOVER", _SERVICE))
 
     def leader(self) -> str:
         """The machine whose manager leads; empty: none does."""

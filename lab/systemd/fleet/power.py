@@ -36,19 +36,13 @@ def of_leader(fleet: Fleet) -> None:
 def of_primary(fleet: Fleet) -> None:
     """The leader is on another machine."""
     steps.part_leader_and_primary(fleet)
-    with calls(fleet, "primary-power") as going:
-        steps.fails_over(fleet, lambda primary: _cut(fleet, primary), going.served_after)
-        steps.a_whole_job(fleet, "primary-power-later")
-        going.undisturbed()
+    _lose_primary(fleet, "primary-power")
 
 
 def of_both(fleet: Fleet) -> None:
     """The worst single machine to lose."""
     steps.join_leader_and_primary(fleet)
-    with calls(fleet, "both-power") as going:
-        steps.fails_over(fleet, lambda primary: _cut(fleet, primary), going.served_after)
-        steps.a_whole_job(fleet, "both-power-later")
-        going.undisturbed()
+    _lose_primary(fleet, "both-power")
 
 
 def reboot(fleet: Fleet) -> None:
@@ -76,6 +70,13 @@ def reboot(fleet: Fleet) -> None:
         fleet.report.check("then it goes, and is back with warm browsers", True, seen)
         steps.a_whole_job(fleet, "reboot-later", name)
         going.ended(mine)
+        going.undisturbed()
+
+
+def _lose_primary(fleet: Fleet, scene: str) -> None:
+    with calls(fleet, scene) as going:
+        steps.fails_over(fleet, lambda primary: _cut(fleet, primary), going.served_after)
+        steps.a_whole_job(fleet, f"{scene}-later")
         going.undisturbed()
 
 

@@ -70,7 +70,7 @@ def join_leader_and_primary(fleet: Fleet) -> None:
     """Afterwards they are on one machine."""
     if fleet.primary() not in MANAGERS:
         fleet.report.line("# SENTINEL FAILOVER poolmgr")
-        fleet.fail_over()
+        until(SETTLE_S, "the sentinels begin a failover", fleet.fail_over)
         until(SETTLE_S, "the primary is beside a manager", lambda: fleet.primary() in MANAGERS)
         fleet.await_whole()
     if fleet.leader() != fleet.primary():
