@@ -1,6 +1,6 @@
-"""A call in the project's room with somebody whose picture and sound are known, recorded by a bot of each way at once.
+"""A call in the project's room with somebody whose picture and sound are known, recorded by bots of each way at once.
 
-Of each way a folder is left: the finished files, their manifest, and what was noted meanwhile.
+Of each bot a folder is left: the finished files, their manifest, and what was noted meanwhile.
 """
 
 import asyncio
@@ -8,16 +8,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import aiohttp
 import msgspec
 from playwright.async_api import Page, async_playwright
 
+from common.config.settings import Settings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO
 from common.wire.vocabulary import BotState
@@ -29,7 +30,8 @@ from lab.recorded.seeing import NOTE, PATTERN, Box
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
 
-Way = Literal["tab", "display"]
+Way = Literal["tab", "display", "sound"]
+"""`sound`: by the tab, and no picture."""
 NOTED: Final = "noted.json"
 NOTE_S: Final = 30.0
 """How long the bots' pages note what they show and play: after the beginning, and before the end."""
@@ -51,39 +53,56 @@ class Window(msgspec.Struct, frozen=True):
 
 class Noted(msgspec.Struct, frozen=True):
     """`sent`: when each flash and beep began at whoever sent them, in epoch seconds. `box`: where the bot's page shows
-    them. `loads`: the machine's load average, once a minute. `processors`: how many it has.
+    them, None if the bot records no picture; then there are no windows. `loads`: the machine's load average, once a
+    minute. `processors`: how many it has.
     """
 
     way: Way
-    box: Box
+    box: Box | None
     sent: list[float]
     windows: list[Window]
     loads: list[float]
     processors: int
 
 
-async def hold(ways: Sequence[Way], minutes: float, folder: Path, say: Callable[[str], None]) -> list[Path]:
-    """Hold the call, and leave the folder of each way in `folder`. Raises: StageError."""
+class _Bot(NamedTuple):
+    stage: Stage
+    way: Way
+    bot_id: str
+
+    @property
+    def stored(self) -> Path:
+        return _store(self.stage) / manifest.folder(self.bot_id, 1)
+
+
+async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Hold the call with so many bots of each way, and leave the folder of each in `folder`. Raises: StageError."""
     (port,) = free_ports(1)
     link = f"http://127.0.0.1:{port}/r/recorded"
     async with async_playwright() as playwright, AsyncExitStack() as entered:
-        stages = [await entered.enter_async_context(_stage(port, way)) for way in ways]
+        stages = [await entered.enter_async_context(_stage(port, way, each)) for way in ways]
         await stages[0].start_room(port, "--open")
         for stage in stages:
             await stage.start_manager()
             stage.start_agent()
         browser = await launch(playwright, "--autoplay-policy=no-user-gesture-required")
         talker = await browser.new_page()
-        await _enter(talker, link)
-        for stage in stages:
-            job = {"meeting_link": link, "bot_id": "recorded", "video_required": True}
-            stage.client.lpush(stage.keys.jobs, json.dumps(job))
-        for stage in stages:
-            await stage.until("the bot is recorded", partial(_is_recorded, stage), _DEADLINE_S)
+        await _enter(talker, link, *([] if set(ways) == {"sound"} else ["#camera"]))
+        bots = [
+            _Bot(stage, way, f"{way}-{number}")
+            for stage, way in zip(stages, ways, strict=True)
+            for number in range(1, each + 1)
+        ]
+        for bot in bots:
+            job = {"meeting_link": link, "bot_id": bot.bot_id, "video_required": bot.way != "sound"}
+            bot.stage.client.lpush(bot.stage.keys.jobs, json.dumps(job))
+        for bot in bots:
+            await bot.stage.until(f"{bot.bot_id} is recorded", partial(_is_recorded, bot), _DEADLINE_S)
         ends_at = time.monotonic() + minutes * 60
-        say(f"recorded by {' and '.join(ways)}, for {minutes:g} minutes")
-        boxes = [Box(*await _evaluate(stage, _BOX)) for stage in stages]
-        first = await _note(stages)
+        say(f"recorded by {', '.join(bot.bot_id for bot in bots)}, for {minutes:g} minutes")
+        seeing = {bot: await _page_of(bot) for bot in bots if bot.way != "sound"}
+        boxes = {bot: Box(*await _evaluate(page, _BOX)) for bot, page in seeing.items()}
+        first = await _note(seeing)
         loads: list[float] = []
         while (left_s := ends_at - time.monotonic()) > NOTE_S:
             loads.append(os.getloadavg()[0])
@@ -91,26 +110,34 @@ async def hold(ways: Sequence[Way], minutes: float, folder: Path, say: Callable[
             for stage in stages:
                 stage.check()
             say(f"{(ends_at - time.monotonic()) / 60:.1f} minutes more, load {loads[-1]:.1f}")
-        last = await _note(stages)
+        last = await _note(seeing)
         sent: list[float] = await talker.evaluate("sent")
-        for stage in stages:
-            await Views(stage.redis, stage.keys).request(LeaveRequested("recorded"))
-        for stage in stages:
-            await stage.until("its files are made", partial(_is_finished, stage), _MAKING_S, every_s=0.5)
+        for bot in bots:
+            await Views(bot.stage.redis, bot.stage.keys).request(LeaveRequested(bot.bot_id))
+        for bot in bots:
+            await bot.stage.until("its files are made", partial(_is_finished, bot), _MAKING_S, every_s=0.5)
         await browser.close()
         processors = len(os.sched_getaffinity(0))
         return [
-            _keep(stage, folder / way, Noted(way, box, sent, [start, end], loads, processors))
-            for stage, way, box, start, end in zip(stages, ways, boxes, first, last, strict=True)
+            _keep(bot, folder, Noted(bot.way, boxes.get(bot), sent, _windows(bot, first, last), loads, processors))
+            for bot in bots
         ]
 
 
-def _stage(port: int, way: Way) -> Stage:
+def admitted(way: Way) -> int:
+    """As many bots as the pool admits beside each other on this machine, by its settings as they come."""
+    pool = Settings().pool
+    share = pool.sound_cpu_share if way == "sound" else pool.picture_cpu_share
+    return max(1, int(len(os.sched_getaffinity(0)) * pool.cpu_limit / share))
+
+
+def _stage(port: int, way: Way, bots: int) -> Stage:
     sections: dict[str, dict[str, Any]] = {
-        "pool": {"min_idle": 0, "min_idle_display": 0, "max_workers": 1, "cpu_limit": 0.0},
+        "pool": {"min_idle": 0, "min_idle_display": 0, "max_workers": bots, "cpu_limit": 0.0},
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
-    stage = Stage("recorded", sections | {"capture": {"store": "/nowhere", "video": way}})
+    video = "display" if way == "display" else "tab"
+    stage = Stage("recorded", sections | {"capture": {"store": "/nowhere", "video": video}})
     stage.config.write_text(stage.config.read_text().replace("/nowhere", str(_store(stage))))
     return stage
 
@@ -119,52 +146,67 @@ def _store(stage: Stage) -> Path:
     return stage.folder / "recordings"
 
 
-async def _enter(page: Page, link: str) -> None:
+async def _enter(page: Page, link: str, *camera: str) -> None:
     await page.add_init_script(PATTERN)
     await page.goto(f"{link}?name=Ann", wait_until="domcontentloaded")
-    for device in ("#microphone", "#camera"):
+    for device in ("#microphone", *camera):
         await page.set_checked(device, True)
     await page.click("#join")
     await page.wait_for_selector("#in-meeting", state="visible")
 
 
-async def _is_recorded(stage: Stage) -> bool:
-    bot = await Views(stage.redis, stage.keys).bot("recorded")
-    return bool(bot and bot.state == BotState.IN_MEETING and bot.manifest_status == "recording")
+async def _is_recorded(bot: _Bot) -> bool:
+    seen = await Views(bot.stage.redis, bot.stage.keys).bot(bot.bot_id)
+    return bool(seen and seen.state == BotState.IN_MEETING and seen.manifest_status == "recording")
 
 
-async def _is_finished(stage: Stage) -> bool:
-    return await asyncio.to_thread((_store(stage) / manifest.folder("recorded", 1) / FINAL).exists)
+async def _is_finished(bot: _Bot) -> bool:
+    return await asyncio.to_thread((bot.stored / FINAL).exists)
 
 
-async def _note(stages: Sequence[Stage]) -> list[Window]:
+async def _note(seeing: Mapping[_Bot, str]) -> dict[_Bot, Window]:
     """What the bots' pages show and play for NOTE_S."""
-    for stage in stages:
-        await _evaluate(stage, f"({NOTE})()")
+    for page in seeing.values():
+        await _evaluate(page, f"({NOTE})()")
     await asyncio.sleep(NOTE_S)
-    noted = [await _evaluate(stage, "Object.assign(noted, { isOver: true })") for stage in stages]
-    return [msgspec.convert(each, Window) for each in noted]
+    noted = {bot: await _evaluate(page, "Object.assign(noted, { isOver: true })") for bot, page in seeing.items()}
+    return {bot: msgspec.convert(each, Window) for bot, each in noted.items()}
 
 
-async def _evaluate(stage: Stage, expression: str) -> Any:
-    """In the meeting's page of the bot. Raises: StageError."""
-    [port_file] = stage.state_dir.glob("workers/*/profile/DevToolsActivePort")
+def _windows(bot: _Bot, *noted: Mapping[_Bot, Window]) -> list[Window]:
+    return [each[bot] for each in noted if bot in each]
+
+
+async def _page_of(bot: _Bot) -> str:
+    """Where the DevTools of the bot's page are."""
+    seen = await Views(bot.stage.redis, bot.stage.keys).bot(bot.bot_id)
+    assert seen
+    [port_file] = bot.stage.state_dir.glob(f"workers/{seen.worker_id}/profile/DevToolsActivePort")
     port = port_file.read_text().split("\n")[0]
-    async with asyncio.timeout(_CALL_S), aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            [page] = [each for each in await answer.json() if "/r/recorded" in each["url"] and each["type"] == "page"]
-        async with session.ws_connect(page["webSocketDebuggerUrl"]) as socket:
-            params = {"expression": expression, "returnByValue": True}
-            await socket.send_json({"id": 1, "method": "Runtime.evaluate", "params": params})
-            said = await socket.receive_json()
+    async with (
+        asyncio.timeout(_CALL_S),
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/json/list") as answer,
+    ):
+        [page] = [each for each in await answer.json() if "/r/recorded" in each["url"] and each["type"] == "page"]
+    return page["webSocketDebuggerUrl"]
+
+
+async def _evaluate(page: str, expression: str) -> Any:
+    """In the meeting's page of a bot. Raises: StageError."""
+    async with asyncio.timeout(_CALL_S), aiohttp.ClientSession() as session, session.ws_connect(page) as socket:
+        params = {"expression": expression, "returnByValue": True}
+        await socket.send_json({"id": 1, "method": "Runtime.evaluate", "params": params})
+        said = await socket.receive_json()
     if "exceptionDetails" in said.get("result", {}) or "error" in said:
         raise StageError(f"the bot's page does not take {expression[:40]!r}: {json.dumps(said)[:300]}")
     return said["result"]["result"].get("value")
 
 
-def _keep(stage: Stage, folder: Path, noted: Noted) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (FINAL, AUDIO, VIDEO):
-        shutil.copy(_store(stage) / manifest.folder("recorded", 1) / name, folder / name)
-    (folder / NOTED).write_bytes(msgspec.json.encode(noted))
-    return folder
+def _keep(bot: _Bot, folder: Path, noted: Noted) -> Path:
+    kept = folder / bot.bot_id
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (FINAL, AUDIO, VIDEO) if noted.box else (FINAL, AUDIO):
+        shutil.copy(bot.stored / name, kept / name)
+    (kept / NOTED).write_bytes(msgspec.json.encode(noted))
+    return kept

@@ -18,7 +18,7 @@ import av
 import msgspec
 
 from common.wire import manifest
-from common.wire.manifest import FINAL, VIDEO
+from common.wire.manifest import AUDIO, FINAL, VIDEO, Manifest
 from lab.recorded.call import NOTE_S, NOTED, Noted, Window
 from lab.recorded.received import RATE, tone
 from lab.recorded.seeing import FLASH_S, LOUD, QUIET, Watched, watch
@@ -58,11 +58,28 @@ def lines(folder: Path) -> list[str]:
     noted = msgspec.json.decode((folder / NOTED).read_bytes(), type=Noted)
     made = manifest.decode((folder / FINAL).read_bytes())
     assert made.ended_at
-    path = folder / VIDEO
+    path = folder / (VIDEO if noted.box else AUDIO)
+    lasts_s = made.ended_at - made.began_at
     blocks = list(_blocks(path))
     sent = [at - made.began_at for at in noted.sent]
     onsets = [now.at for before, now in pairwise(blocks) if before.left <= _LOUD_DB < now.left]
     beeps = _lateness(sent, onsets)
+    loud = list(_in_beeps(path, onsets))
+    loads = sorted(noted.loads) or [0.0]
+    return [
+        f"{folder.name}, by {made.way}: {lasts_s / 60:.1f} minutes; load {loads[0]:.0f} to {loads[-1]:.0f},"
+        f" median {statistics.median(loads):.0f}, on {noted.processors} processors",
+        f"  length     {_ends_s(path) - lasts_s:+.2f} s against the wall clock",
+        f"  pitch      {_pitches(loud)}",
+        f"  level      {_level(blocks)}",
+        f"  separation {_separation(loud)}",
+        f"  lost       sound {_lost(blocks, beeps)}; {_missing(sent, beeps)}",
+        *(_of_picture(path, noted, made, sent, beeps) if noted.box else [f"  drift      {drift_of_sound(beeps)}"]),
+    ]
+
+
+def _of_picture(path: Path, noted: Noted, made: Manifest, sent: Sequence[float], beeps: Sequence[Late]) -> list[str]:
+    assert noted.box
     at_s = [window.flashes[0] - made.began_at for window in noted.windows]
     steps = [at_s[0] + (at_s[-1] - at_s[0]) * step / (STEPS - 1) for step in range(STEPS)]
     watched = [watch(path, noted.box, since_s=since_s, until_s=since_s + NOTE_S) for since_s in steps]
@@ -70,21 +87,11 @@ def lines(folder: Path) -> list[str]:
         _lateness(sent, [at for at in each.flashes if at >= since_s])
         for since_s, each in zip(steps, watched, strict=True)
     ]
-    lasts_s = made.ended_at - made.began_at
-    loud = list(_in_beeps(path, onsets))
     shown = _shown(path)
-    loads = sorted(noted.loads) or [0.0]
     return [
-        f"{made.way}: {lasts_s / 60:.1f} minutes; load {loads[0]:.0f} to {loads[-1]:.0f},"
-        f" median {statistics.median(loads):.0f}, on {noted.processors} processors",
-        f"  length     {shown.ends_s - lasts_s:+.2f} s against the wall clock",
-        f"  pitch      {_pitches(loud)}",
-        f"  level      {_level(blocks)}",
-        f"  separation {_separation(loud)}",
-        f"  lost       sound {_lost(blocks, beeps)}; picture {shown.still_s:.1f} s in stills of more than"
-        f" {_STILL_S:g} s, the longest {shown.longest_s:.1f} s; {_missing(sent, beeps)}",
-        f"  pictures   {shown.pictures / shown.ends_s:.2f} a second in the file,"
-        f" {_rates(steps, watched)} different ones at {STEPS} times",
+        f"  pictures   {shown.pictures / _ends_s(path):.2f} a second in the file,"
+        f" {_rates(steps, watched)} different ones at {STEPS} times; {shown.still_s:.1f} s in stills of more than"
+        f" {_STILL_S:g} s, the longest {shown.longest_s:.1f} s",
         f"  offset     at the start {_offset(beeps, flashes[0], sent, _since(noted.windows[0], made.began_at))}",
         f"             at the end {_offset(beeps, flashes[-1], sent, _since(noted.windows[-1], made.began_at))}",
         f"  drift      {drift(beeps, flashes)}",
@@ -129,23 +136,26 @@ def _lateness(sent: Sequence[float], found: Sequence[float]) -> list[Late]:
 
 
 class _Shown(NamedTuple):
-    """The pictures of a file: how many, when the last one ends, how long the stills are."""
+    """The pictures of a file: how many, how long the stills are."""
 
     pictures: int
-    ends_s: float
     still_s: float
     longest_s: float
+
+
+def _ends_s(path: Path) -> float:
+    with av.open(str(path)) as file:
+        return float((file.duration or 0) / av.time_base)
 
 
 def _shown(path: Path) -> _Shown:
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         times = [float(packet.pts * packet.time_base) for packet in file.demux(stream) if packet.pts is not None]
-        ends_s = float((file.duration or 0) / av.time_base)
     times.sort()
-    gaps = [after - before for before, after in pairwise([*times, ends_s])]
+    gaps = [after - before for before, after in pairwise([*times, _ends_s(path)])]
     stills = [gap for gap in gaps if gap > _STILL_S]
-    return _Shown(len(times), ends_s, sum(stills), max(gaps))
+    return _Shown(len(times), sum(stills), max(gaps))
 
 
 def _samples(path: Path, at_s: float, length_s: float) -> Sides:
@@ -256,6 +266,14 @@ def drift(beeps: Sequence[Late], flashes: Sequence[Sequence[Late]]) -> str:
         f"{_ms(slopes[0])} an hour between sound and picture, {_ms(slopes[1])} and {_ms(slopes[2])} against the wall"
         f" clock; sound against picture at {len(at)} times: {', '.join(_ms(each) for each in apart)}"
     )
+
+
+def drift_of_sound(beeps: Sequence[Late]) -> str:
+    """By medians of NOTE_S each."""
+    times = [beeps[0].sent + (beeps[-1].sent - beeps[0].sent - NOTE_S) * step / (STEPS - 1) for step in range(STEPS)]
+    medians = [statistics.median(late.by for late in beeps if at <= late.sent <= at + NOTE_S) for at in times]
+    slope = statistics.linear_regression([at / 3600 for at in times], medians).slope
+    return f"{_ms(slope)} an hour against the wall clock; since it was sent: {', '.join(map(_ms, medians))}"
 
 
 def _ms(seconds: float) -> str:

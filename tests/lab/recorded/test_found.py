@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from common.wire import manifest
-from common.wire.manifest import FINAL, VIDEO, Manifest
+from common.wire.manifest import AUDIO, FINAL, VIDEO, Manifest
 from lab.recorded import found
 from lab.recorded.call import NOTED, Noted, Window
 from lab.recorded.seeing import Box
@@ -37,6 +37,13 @@ def make(folder: Path) -> None:
     (folder / FINAL).write_bytes(manifest.encode(made))
 
 
+def _keep_only_the_sound(folder: Path) -> None:
+    command = ["ffmpeg", "-v", "error", "-i", str(folder / VIDEO), "-vn", "-c", "copy", str(folder / AUDIO)]
+    subprocess.run(command, check=True)
+    noted = msgspec.json.decode((folder / NOTED).read_bytes(), type=Noted)
+    (folder / NOTED).write_bytes(msgspec.json.encode(msgspec.structs.replace(noted, way="sound", box=None, windows=[])))
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_path: Path) -> None:
     make(tmp_path)
@@ -51,6 +58,11 @@ def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_pat
     offset_ms = float(said["at"].split("ms in the file")[0].split()[-1])
     assert offset_ms == pytest.approx(OFFSET_S * 1000, abs=10)
     assert "+0 ms in the page" in said["at"]
+    _keep_only_the_sound(tmp_path)
+    of_sound = dict(line.split(maxsplit=1) for line in found.lines(tmp_path)[1:])
+    assert {name: of_sound[name] for name in ("pitch", "level")} == {name: said[name] for name in ("pitch", "level")}
+    assert "pictures" not in of_sound
+    assert float(of_sound["drift"].split("sent: ")[1].split()[0]) == pytest.approx(OFFSET_S * 1000, abs=10)
 
 
 @pytest.mark.parametrize("ms_an_hour", [0.0, 40.0, -500.0])
@@ -59,6 +71,7 @@ def test_the_drift_is_that_of_the_sound_against_the_picture(ms_an_hour: float) -
     beeps = [found.Late(at, 0.1 + at * slope) for at in map(float, range(3600))]
     flashes = [[found.Late(float(at), 0.05) for at in range(begins, begins + 30)] for begins in range(0, 3600, 600)]
     assert found.drift(beeps, flashes).startswith(f"{ms_an_hour:+.0f} ms an hour")
+    assert found.drift_of_sound(beeps).startswith(f"{ms_an_hour:+.0f} ms an hour")
 
 
 def test_a_pitch_is_found_to_a_hundredth_of_a_hertz() -> None:
