@@ -7,6 +7,7 @@ Python reads from the environment when it starts comes too late here: such a pro
     python -m tests.fork_server FD      the server; a request is one packet on FD, with its files
 """
 
+import fcntl
 import gc
 import importlib
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -133,6 +135,10 @@ class ForkServer:
             os.close(theirs_err)
         return Forked(report, os.fdopen(out), os.fdopen(err))
 
+    def start_on(self, terminal: int, program: str, *arguments: str, environment: Mapping[str, str]) -> Forked:
+        """Run a program in a terminal, which becomes its own."""
+        return Forked(self._request(program, arguments, environment, terminal, terminal))
+
     def _request(
         self,
         program: str,
@@ -238,6 +244,9 @@ def _become(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
+    if os.isatty(1):
+        os.dup2(1, 0)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.environ.clear()
     os.environ.update(environment)
     importlib.reload(steps)  # it reads the one that is armed while it is imported

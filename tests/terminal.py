@@ -11,6 +11,7 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pyte
 
@@ -19,30 +20,26 @@ from tests.waiting import PATIENCE_S
 ROOT = Path(__file__).parent.parent
 
 
-class Terminal:
-    """The program, and what somebody before it sees."""
+class Process(Protocol):
+    """What leads the session of a terminal."""
 
-    def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], columns: int = 80, lines: int = 24
-    ) -> None:
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+class Terminal:
+    """The program, and what somebody before it sees. `begin`: starts it in the terminal of that file descriptor."""
+
+    def __init__(self, begin: Callable[[int], Process], columns: int = 80, lines: int = 24) -> None:
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self._ours, self._theirs = pty.openpty()  # theirs stays open, to be asked when the program has ended
         self._set_size(columns, lines)
         self.modes_before = self.modes
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=self._theirs,
-            stdout=self._theirs,
-            stderr=self._theirs,
-            start_new_session=True,
-            preexec_fn=self._take,
-        )
-
-    def _take(self) -> None:
-        fcntl.ioctl(self._theirs, termios.TIOCSCTTY, 0)
+        self.process = begin(self._theirs)
 
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -96,3 +93,21 @@ class Terminal:
         self.process.wait()
         os.close(self._ours)
         os.close(self._theirs)
+
+
+def by_command(command: Sequence[str], environment: Mapping[str, str]) -> Callable[[int], Process]:
+    """Begins any program."""
+
+    def begin(terminal: int) -> Process:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
+        )
+
+    return begin

@@ -17,7 +17,7 @@ from poolmgr.cli.names import DEADLINE_S
 from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import CommandLine
-from tests.terminal import Terminal
+from tests.terminal import Terminal, by_command
 from tests.waiting import PATIENCE_S
 from worker.cli.root import cli as agent_cli
 
@@ -60,7 +60,7 @@ def bash(poolmgr: CommandLine) -> Generator[Terminal]:
     assert found
     where = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, **poolmgr.environment, "PATH": where, "PS1": "$ ", "TERM": "xterm"}
-    terminal = Terminal([found, "--norc", "--noprofile", "-i"], environment, columns=160)
+    terminal = Terminal(by_command([found, "--norc", "--noprofile", "-i"], environment), columns=160)
     yield terminal
     terminal.close()
 
