@@ -24,7 +24,7 @@ from lab.bench import report
 from lab.bench.page import PageError
 from lab.bench.progress import Progress
 from lab.bench.report import Machine, Measurement, Run
-from lab.bench.rows import ROWS, calls, chosen
+from lab.bench.rows import ROWS, calls, chosen, memory
 from lab.parts import StageError
 from lab.parts.browser import chromium
 from lab.parts.stage import ROOT
@@ -33,6 +33,8 @@ from worker.chromium.process import BrowserError
 LATEST: Final = ROOT / "lab" / "bench" / "results" / "latest.json"
 DOCS: Final = ROOT / "docs" / "performance.md"
 
+_LASTING: Final = {"calls": calls.measure, "idle": memory.measure_idle}
+"""Rows that last as long as they are told."""
 _WIDTH: Final = 160
 """The table's width where there is no terminal."""
 
@@ -46,8 +48,10 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
 )
 @click.argument("rows", nargs=-1, type=click.Choice(list(ROWS)), metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="Fewer samples: a first impression in three minutes.")
-@click.option("--minutes", type=click.FloatRange(0.1, 600), default=2.0, show_default=True, help="How long calls last.")
-@click.option("--long", is_flag=True, help="Also what takes many minutes: calls, records, warm_join_idle.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.1, 600), default=2.0, show_default=True, help="How long calls and idle last."
+)
+@click.option("--long", is_flag=True, help="Also what takes many minutes: calls, idle, records, warm_join_idle.")
 @click.option(
     "--json",
     "file",
@@ -114,7 +118,7 @@ async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes
     for name in names:
         with progress.row(name):
             try:
-                measure = partial(calls.measure, minutes=minutes) if name == "calls" else ROWS[name].measure
+                measure = partial(_LASTING[name], minutes=minutes) if name in _LASTING else ROWS[name].measure
                 measurements += await measure(progress, quick=quick)
             except asyncio.CancelledError:
                 # The parts have ended by now. Playwright reports each call that was under way as an error.

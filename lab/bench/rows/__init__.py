@@ -58,6 +58,7 @@ ROWS: Final = {
         "from when Join can be pressed to the click, on each platform's local pages, beside Playwright alone",
     ),
     "memory": Row(memory.measure, "what idle workers take: memory beside driver and browser per bot, and CPU"),
+    "idle": Row(memory.measure_idle, "50 idle workers for --minutes: whether their memory grows", long=True),
     "lobby": Row(lobby.measure, "what a worker takes while its bot waits in a lobby: memory"),
     "calls": Row(
         calls.measure, "8 bots at once in one room, for --minutes: memory, processor time, false leaves", long=True

@@ -20,6 +20,9 @@ from lab.parts.table import below
 _MOST_MB: Final = 200.0  # a worker; docs: the budgets
 _MOST_CPU: Final = 2.0  # percent of one core, for ten workers; docs: the budgets
 _BUDGETED_WORKERS: Final = 10
+_MOST_GROWTH: Final = 1.05
+_MANY: Final = 50
+_LOOKS: Final = 12
 _SETTLE_S: Final = 6.0
 _INTERVAL_S: Final = 5.0
 
@@ -76,6 +79,47 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             f" {_INTERVAL_S:.0f} s; a tick is {1000 / TICKS_A_SECOND:.0f} ms.",
             limited_by="heartbeats of the agent and what Chromium's processes wake up for by themselves.",
         ),
+    ]
+
+
+async def measure_idle(progress: Progress, *, quick: bool, minutes: float = 2.0) -> list[Measurement]:
+    """Whether workers that stand idle for long, and the agent with them, take more and more."""
+    count = 4 if quick else _MANY
+    workers = [Series(f"one worker, {when}", "MB") for when in ("at the end", "at the beginning")]
+    agent = [Series(f"agent and driver, {when}", "MB") for when in ("at the end", "at the beginning")]
+    async with Stage("bench", {"pool": {"min_idle": count, "max_workers": count}}) as stage:
+        await stage.start_manager()
+        stage.start_agent()
+        progress.say(f"{count} workers warm up")
+        await stage.pool_is(count, within_s=count * 12.0)
+        await asyncio.sleep(_SETTLE_S)
+        looks: list[tuple[list[float], float]] = []
+        for number in range(_LOOKS + 1):
+            if number:
+                progress.say(f"{count} idle workers, for {minutes * (1 - (number - 1) / _LOOKS):.0f} minutes more")
+                await asyncio.sleep(minutes * 60 / _LOOKS)
+            stage.check()
+            each, own = processes_of(stage, count)
+            looks.append(([pss_mb(pids) for pids in each], pss_mb(own)))
+    for series, shared, look in zip(workers, agent, (looks[-1], looks[0]), strict=True):
+        series.add(look[0])
+        shared.add([look[1]])
+    last, first = (series.summary() for series in workers)
+    most = max(sum(each) for each, _ in looks)
+    return [
+        Measurement(
+            "idle",
+            f"{count} workers, idle for {minutes:g} minutes (PSS)",
+            last,
+            [first, *(shared.summary() for shared in agent)],
+            last.p50 / first.p50,
+            [
+                Budget("p50 at the end by that at the beginning", "x", last.p50 / first.p50, _MOST_GROWTH),
+                Budget("all workers together, at most", "MB", most),
+            ],
+            conditions=f"{count} workers, all processes of each summed up, {_LOOKS + 1} times in {minutes:g} minutes.",
+            limited_by="what Chromium's processes keep for one empty page.",
+        )
     ]
 
 
