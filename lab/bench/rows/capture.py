@@ -1,18 +1,22 @@
 """The processor time and memory of a recording, made either way, compared with a bot of the same meeting that only
-listens.
+listens, and with how others record.
 """
 
 import asyncio
 import json
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from playwright.async_api import Page, async_playwright
 
 from common.wire.vocabulary import BotState
+from lab.bench import recorders
 from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.rows.memory import processes_of
@@ -55,6 +59,10 @@ _RECORDS: Final = (
     Kind("sound and picture, by the display", {"video_required": True}, 30.0, way="display"),
     Kind("sound, and each track alone", {}, way="tracks"),
 )
+_PEERS: Final = {
+    "Xvfb, sound server and ffmpeg by hand": recorders.on_display,
+    "getDisplayMedia and base64": recorders.in_page,
+}
 _LIMITS: Final = {
     "tab": (
         "a second tab that captures the meeting's, and its encoders.",
@@ -69,6 +77,9 @@ _LIMITS: Final = {
         "the second tab's renderer, and the Worker.",
     ),
 }
+
+
+Recording = AbstractAsyncContextManager[set[int]]
 
 
 class Taken(NamedTuple):
@@ -98,11 +109,21 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             series, stage = taken[kind], stages[kind.way]
             return Contender((series.percent, series.memory), lambda: _of_kind(stage, link, kind, progress))
 
-        await take_turns(rounds, [contender(kind) for kind in kinds], progress.say)
+        peers = {name: Taken(Series(name, "% of a core"), Series(name, "MB")) for name in _PEERS}
+        others = [Contender(tuple(series), partial(_of_peer, _PEERS[name], link)) for name, series in peers.items()]
+        await take_turns(rounds, [*(contender(kind) for kind in kinds), *others], progress.say)
         await talker.close()
         for stage in stages.values():
             await stage.until("files are made of all recordings", partial(_all_are_made, stage), _DEADLINE_S)
-    return [line for kind in _RECORDS for line in _lines(kind, taken[kind], taken[_LISTENS], rounds)]
+    return [
+        line
+        for kind in _RECORDS
+        for line in _lines(kind, taken[kind], taken[_LISTENS], list(peers.values()) if _is_seen(kind) else [], rounds)
+    ]
+
+
+def _is_seen(kind: Kind) -> bool:
+    return kind.asks.get("video_required", False)
 
 
 async def _all_are_made(stage: Stage) -> bool:
@@ -150,20 +171,32 @@ async def _of_kind(stage: Stage, link: str, kind: Kind, progress: Progress) -> l
     return found
 
 
-def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measurement]:
+async def _of_peer(record: Callable[[Path, recorders.Enter], Recording], link: str) -> list[tuple[float, float]]:
+    """The cost of each of some bots that record as others do."""
+    async with AsyncExitStack() as stack:
+        bots: list[list[int]] = []
+        for _ in range(_BOTS):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="poolmgr-bench-")))
+            bots.append(sorted(await stack.enter_async_context(record(folder, partial(enter, link=link, sends=False)))))
+        await asyncio.sleep(_SETTLE_S)
+        percents = iter(await cpu_percents([pid for pids in bots for pid in pids], _INTERVAL_S))
+        return [(sum(next(percents) for _ in pids), pss_mb(pids)) for pids in bots]
+
+
+def _lines(kind: Kind, ours: Taken, listens: Taken, peers: Sequence[Taken], rounds: int) -> list[Measurement]:
     percent, idle_percent = ours.percent.summary(), listens.percent.summary()
     memory, idle_memory = ours.memory.summary(), listens.memory.summary()
     conditions = (
         f"{rounds} rounds of {_BOTS} bots each in the project's own room, with one person beside them who sends"
         f" Chromium's test picture and sound; all processes of a bot, over {_INTERVAL_S:.0f} s. The agent and the"
-        " process that makes files are not in it."
+        " process that makes files are not in it, nor are the programs and drivers of those beside it."
     )
     return [
         Measurement(
             "capture",
             f"a bot that records {kind.name}: processor time",
             percent,
-            [idle_percent],
+            [idle_percent, *(peer.percent.summary() for peer in peers)],
             percent.p50 / idle_percent.p50,
             [Budget("more than one that records nothing, p50", "%", percent.p50 - idle_percent.p50, kind.most_percent)],
             conditions=conditions,
@@ -173,7 +206,7 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
             "capture",
             f"a bot that records {kind.name} (PSS)",
             memory,
-            [idle_memory],
+            [idle_memory, *(peer.memory.summary() for peer in peers)],
             memory.p50 / idle_memory.p50,
             [Budget("more than one that records nothing, p50", "MB", memory.p50 - idle_memory.p50, kind.most_mb)],
             conditions=conditions,
@@ -182,10 +215,10 @@ def _lines(kind: Kind, ours: Taken, listens: Taken, rounds: int) -> list[Measure
     ]
 
 
-async def enter(page: Page, link: str) -> None:
+async def enter(page: Page, link: str, *, sends: bool = True) -> None:
     await page.goto(link, wait_until="domcontentloaded")
-    await page.fill("#name", "Talker")
+    await page.fill("#name", "Talker" if sends else "Bench")
     for device in ("#microphone", "#camera"):
-        await page.set_checked(device, True)
+        await page.set_checked(device, sends)
     await page.click("#join")
     await page.wait_for_selector("#in-meeting", state="visible")
