@@ -414,7 +414,8 @@ def _carry_out(command: Command, pool: Pool, recordings: Recordings, minutes_out
         case Pause():
             recordings.pause(command.bot_id, command.attempt, paused=command.paused)
         case FinishRecording():
-            recordings.take_over(command)
+            if command.recording:
+                recordings.take_over(command)
             minutes_outbox.take_over(command)
         case Retire():
             pool.retire(command.worker_id, by_force=command.by_force)

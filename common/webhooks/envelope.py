@@ -168,7 +168,7 @@ def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
             "transcription.skipped",
             f"There is no transcript of the recording: {why}."
             if why
-            else "There is no transcript: nothing was said, or the page wrote nothing down.",
+            else "There is no transcript: nothing was said, the page wrote nothing down, or no agent made one in time.",
         ),
     }
     if what not in told:

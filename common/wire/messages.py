@@ -130,15 +130,18 @@ class Pause(Message, frozen=True):
 
 
 class FinishRecording(Message, frozen=True):
-    """Make the files of a recording whose own VM has not made them: of what the store has, where this agent has nothing
-    of it. `ended_at`: when the bot ended. `transcript`: one is still waited for, so it is made of what the store has of
-    what was said, or it is said that there is nothing. Idempotent; agents that do not know this order pass it over.
+    """Make what should be kept of a bot's meeting and its own VM has not made: of what the store has, where this agent
+    has nothing of it. `ended_at`: when the bot ended. `transcript`: one is still waited for, so it is made of what the
+    store has of what was said, or it is said that there is nothing. `recording`: the files of a recording are waited
+    for; agents that do not know this word look for one in vain. Idempotent; agents that do not know this order pass it
+    over.
     """
 
     bot_id: str
     attempt: int
     ended_at: float
     transcript: bool = False
+    recording: bool = True
 
 
 class Retire(Message, frozen=True):

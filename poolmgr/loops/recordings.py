@@ -1,5 +1,5 @@
-"""Once a minute, has another VM make the files of recordings that did not come, gives up those that did not come in
-time, and deletes those whose retention is over.
+"""Once a minute, has another VM make the files of recordings, and the transcripts, that did not come, gives up those
+that did not come in time, and deletes recordings whose retention is over.
 """
 
 import asyncio
@@ -22,17 +22,23 @@ async def tend_recordings(
     vm_to_finish: Callable[[str], str | None],
 ) -> None:
     """Run until it is cancelled. A deletion that fails is tried again a minute later. `vm_to_finish`: gets the VM of a
-    recording's bot, and says which VM is to make the files.
+    bot, and says which VM is to make what that one has not made.
     """
     while True:
         now = clock.wall()
         for one in await due.unmade(now):
             if one.is_given_up(now):
-                await due.give_up(one.bot_id, now)
-                _log.warning("recording_unmade", bot_id=one.bot_id)
+                await due.give_up(one, now)
+                if one.recording:
+                    _log.warning("recording_unmade", bot_id=one.bot_id)
+                if one.transcript:
+                    _log.warning("transcript_unmade", bot_id=one.bot_id)
             elif vm_id := vm_to_finish(one.vm_id):
                 await due.order(one, vm_id, now)
-                _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)
+                if one.recording:
+                    _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)
+                if one.transcript:
+                    _log.info("transcript_handed_on", bot_id=one.bot_id, vm_id=vm_id)
         try:
             kept = store()
             for bot_id in await due.over(now) if kept else ():

@@ -208,7 +208,7 @@ def reschedule(*, bot: Key, story: Key, join_at: str, entry: bytes) -> bool: ...
 def revoke(*, bot: Key, attempt: int) -> bool: ...
 
 
-@SCRIPTS.script("status", "story", "bundles", "usage", FENCE)
+@SCRIPTS.script("status", "story", "bundles", "usage", "awaited", FENCE)
 def end(
     *,
     bot: Key,
@@ -282,7 +282,7 @@ def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values)
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("story", "usage", FENCE)
+@SCRIPTS.script("story", "usage", "awaited", FENCE)
 def recorded(
     *,
     bot: Key,
@@ -306,7 +306,7 @@ def recorded(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", FENCE)
+@SCRIPTS.script("story", "awaited", FENCE)
 def transcribed(
     *,
     bot: Key,
@@ -314,6 +314,7 @@ def transcribed(
     story: Key,
     transcriptions: Key,
     due: Key,
+    unmade: Key,
     bot_id: str,
     attempt: int,
     at: str,
@@ -384,7 +385,7 @@ def streamed(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", FENCE)
+@SCRIPTS.script("story", "awaited", FENCE)
 def finish_recording(
     *,
     bot: Key,

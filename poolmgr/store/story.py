@@ -97,6 +97,13 @@ def of_recording(attempt: int, at: float, why: str, vm_id: str = "") -> bytes:
     return msgspec.json.encode(Entry(iso(at), What.RECORDED, attempt, vm_id=vm_id, why=why))
 
 
+def of_minutes(attempt: int, at: float, why: str, vm_id: str = "") -> bytes:
+    """The entry about a transcript that no agent has made of what was said: it is to be made by the VM `vm_id`, or is
+    given up. `why`: a word.
+    """
+    return msgspec.json.encode(Entry(iso(at), What.TRANSCRIBED, attempt, vm_id=vm_id, why=why))
+
+
 def of_transcription(attempt: int, at: float, by: str, utterances: int | None = None, why: str = "") -> bytes:
     """The entry about a transcript that is made of a recording: it is asked for, it is there, or why there is none."""
     return msgspec.json.encode(Entry(iso(at), What.TRANSCRIBED, attempt, utterances=utterances, by=by, why=why))

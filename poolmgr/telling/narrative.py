@@ -158,6 +158,10 @@ def _streamed(entry: Entry) -> str:
 
 def _transcribed(entry: Entry) -> str:
     by = f" by {entry.by}" if entry.by else ""
+    if entry.why == TAKEN_OVER:
+        return f"its VM has made no transcript of it: VM {entry.vm_id} is to make it of what is in the store"
+    if entry.why == UNMADE:
+        return "no agent has made its transcript in time: what there is of it stays in the store"
     if entry.why:
         return f"no words were made of its recording{by}: {entry.why}"
     if entry.utterances is None:

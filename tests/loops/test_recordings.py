@@ -13,7 +13,7 @@ from common.config.settings import CaptureSettings
 from common.runtime.clock import Clock
 from common.runtime.recordings.store import Store
 from common.wire import codec
-from common.wire.messages import BotRecorded, FinishRecording
+from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording
 from poolmgr.core.decisions import NoteRecorded
 from poolmgr.loops.recordings import tend_recordings
 from poolmgr.store.leader.recordings import DueRecordings
@@ -144,6 +144,28 @@ async def test_what_its_own_vm_does_not_make_another_one_is_to_make_as_soon_as_t
     told = [sentence(entry) for entry in await world.views.story("b1")]
     assert "its VM has made no files of its recording: VM vm-z is to make them of what is in the store" in told
     assert await status(world, "b1") == "skipped"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_transcript_without_a_recording_is_handed_on_and_given_up_like_one(world: World, store: Store) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.apply(NoteRecorded(BotTranscribed("vm-a", "b1", 1, hand.at + 2)))
+    await hand.end("b1")
+    ended_at = hand.at + 60
+    clock = At(ended_at + TAKEN_OVER_AFTER_S)
+    async with tending(world, store, clock, lambda _: "vm-z") as said:
+        await wait_until(lambda: of(said, "transcript_handed_on"))
+        clock.now = ended_at + MADE_WITHIN_S
+        await wait_until(lambda: of(said, "transcript_unmade"))
+    orders = await world.redis.xrange(world.keys.commands("vm-z"))
+    ordered = FinishRecording("b1", 1, ended_at, transcript=True, recording=False)
+    assert [codec.decode_command(fields[b"m"]) for _, fields in orders] == [ordered]
+    assert of(said, "transcript_handed_on") == [{"bot_id": "b1", "vm_id": "vm-z"}]
+    assert of(said, "recording_handed_on") == of(said, "recording_unmade") == []
+    bot = await world.views.bot("b1")
+    assert bot
+    assert (bot.transcript_status, bot.manifest_status) == ("skipped", "")
 
 
 async def test_whose_time_is_over_is_deleted_from_the_store_and_nothing_else_is(

@@ -439,11 +439,12 @@ async def test_an_agent_makes_the_transcript_of_a_meeting_whose_vm_is_gone(
     so_far = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
     await Store(CaptureSettings(store=str(store))).put(f"b1/1/{SO_FAR}", so_far)
     agent = await light_machine.agent()
-    await agent.order(FinishRecording("b1", 1, 200.0, transcript=True))
+    await agent.order(FinishRecording("b1", 1, 200.0, transcript=True, recording=False))
     told = await agent.seen(BotTranscribed)
     assert (told.bot_id, told.attempt, told.finished, told.utterances) == ("b1", 1, True, 1)
     made = await Store(CaptureSettings(store=str(store))).get(f"b1/1/{TRANSCRIPT}")
     assert [each.text for each in minutes.decode(made).utterances] == ["Good morning"]
+    assert "recording_not_in_store" not in agent.log.read_text(), "it was not told of one"
 
 
 @pytest.mark.asyncio(loop_scope="session")

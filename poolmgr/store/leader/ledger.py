@@ -324,6 +324,7 @@ class Ledger:
             story=k.story(bot_id),
             transcriptions=k.transcriptions(bot_id),
             due=k.transcriptions_due,
+            unmade=k.recordings_due,
             bot_id=bot_id,
             attempt=event.attempt,
             at=iso(event.at),

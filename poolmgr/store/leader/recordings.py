@@ -1,5 +1,5 @@
-"""Finds recordings for which something is due after their bots' ends: their files did not come in time, or their
-retention is over. For one leader; every call may be repeated.
+"""Finds bots for which something is due after their ends: the files of their recordings, or their transcripts, did not
+come in time, or the retention of their recordings is over. For one leader; every call may be repeated.
 """
 
 from typing import Any, Final, NamedTuple
@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from common.jobs.record import epoch, iso
 from common.wire import codec
 from common.wire.messages import FinishRecording
+from common.wire.minutes import CAPTIONS
 from poolmgr.store import scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
@@ -20,14 +21,15 @@ _AT_ONCE: Final = 100
 
 
 class Unmade(NamedTuple):
-    """A recording whose files did not come. `vm_id`: that of its bot; `ended_at`: the bot's end; `transcript`: whether
-    one is waited for. All but the id are empty if nothing is known of the bot any more.
+    """A bot of whose meeting an agent should have made something. `ended_at`: the bot's end; `recording`, `transcript`:
+    whether its files are, and whether it is waited for. All but the id are empty if nothing is waited for any more.
     """
 
     bot_id: str
     attempt: int = 0
     vm_id: str = ""
     ended_at: float = 0.0
+    recording: bool = False
     transcript: bool = False
 
     def is_given_up(self, now: float) -> bool:
@@ -37,21 +39,27 @@ class Unmade(NamedTuple):
 class DueRecordings:
     """Times are epoch seconds. Methods that write raise StaleEpochError when another manager leads."""
 
-    def __init__(self, redis: Redis, keys: Keys, epoch: int) -> None:
+    def __init__(self, redis: Redis, keys: Keys, epoch: int, transcribes: str = "") -> None:
+        """`transcribes`: the provider that transcribes recordings of meetings without captions."""
+        self._transcribes = transcribes
         self._redis: Any = redis
         self._keys = keys
         self._epoch = epoch
 
     async def unmade(self, now: float) -> list[Unmade]:
-        """Recordings about whose files something is to be done: another VM is to make them, or they are given up."""
+        """Bots about whose recordings or transcripts something is to be done: another VM is to make them, or they are
+        given up.
+        """
         found = list[Unmade]()
         for bot_id in await self._until(self._keys.recordings_due, now):
-            fields = "attempt", "vm_id", "stopped_at", "transcript_status"
+            fields = "attempt", "vm_id", "stopped_at", "manifest_status", "transcript_status", "transcript_by"
             said = await self._redis.hmget(self._keys.bot(bot_id), *fields)
-            attempt, vm_id, stopped_at, transcript = (part.decode() if part else "" for part in said)
-            is_awaited = transcript == "processing"
-            known = stopped_at and Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at), is_awaited)
-            found.append(known or Unmade(bot_id))
+            attempt, vm_id, stopped_at, manifest, words, by = (part.decode() if part else "" for part in said)
+            recording, transcript = manifest == "recording", words == "processing" and not by
+            if stopped_at and (recording or transcript):
+                found.append(Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at), recording, transcript))
+            else:
+                found.append(Unmade(bot_id))
         return found
 
     async def over(self, now: float) -> list[str]:
@@ -59,10 +67,12 @@ class DueRecordings:
         return await self._until(self._keys.recordings_expiring, now)
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
-        """Have the agent of that VM make the files of what the store has. An agent that dies may forget the order, so
-        one is given again and again until the files are there or given up; who has it already does nothing.
+        """Have the agent of that VM make files and transcript of what the store has. An agent that dies may forget the
+        order, so one is given again and again until they are there or given up; who has it already does nothing.
         """
         k = self._keys
+        message = FinishRecording(one.bot_id, one.attempt, one.ended_at, one.transcript, one.recording)
+        taken_over = story.of_recording if one.recording else story.of_minutes
         call = scripts.finish_recording(
             bot=k.bot(one.bot_id),
             commands=k.commands(vm_id),
@@ -70,14 +80,24 @@ class DueRecordings:
             due=k.recordings_due,
             bot_id=one.bot_id,
             attempt=one.attempt,
-            message=codec.encode(FinishRecording(one.bot_id, one.attempt, one.ended_at, one.transcript)),
+            message=codec.encode(message),
             look_at=min(now + TAKEN_OVER_AFTER_S, one.ended_at + MADE_WITHIN_S),
-            entry=story.of_recording(one.attempt, now, story.TAKEN_OVER, vm_id),
+            entry=taken_over(one.attempt, now, story.TAKEN_OVER, vm_id),
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
-    async def give_up(self, bot_id: str, now: float) -> None:
-        """Note that the files are no longer waited for. If they come later, that is noted and reported as well."""
+    async def give_up(self, one: Unmade, now: float) -> None:
+        """Note that files and transcript are no longer waited for. If they come later, that is noted and reported as
+        well. Of files that are there a provider makes the transcript, as of any recording without one.
+        """
+        bot_id = one.bot_id
+        if one.recording:
+            await self._give_up_files(bot_id, now)
+        if one.transcript:
+            await self._give_up_transcript(bot_id, one.attempt, now)
+        await self._redis.zrem(self._keys.recordings_due, bot_id)  # also if the bot's record is deleted
+
+    async def _give_up_files(self, bot_id: str, now: float) -> None:
         k = self._keys
         said = await self._redis.hmget(k.bot(bot_id), "attempt", "audio_status", "video_status")
         attempt = int(said[0] or 0)
@@ -103,7 +123,26 @@ class DueRecordings:
             over=SAID_BEFORE["skipped"],
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
-        await self._redis.zrem(k.recordings_due, bot_id)  # this is written even if the bot's record is deleted
+
+    async def _give_up_transcript(self, bot_id: str, attempt: int, now: float) -> None:
+        k = self._keys
+        call = scripts.transcribed(
+            bot=k.bot(bot_id),
+            outbox=k.outbox,
+            story=k.story(bot_id),
+            transcriptions=k.transcriptions(bot_id),
+            due=k.transcriptions_due,
+            unmade=k.recordings_due,
+            bot_id=bot_id,
+            attempt=attempt,
+            at=iso(now),
+            stamp=now,
+            transcript_status="skipped",
+            by=CAPTIONS,
+            after=self._transcribes,
+            entry=story.of_minutes(attempt, now, story.UNMADE),
+        )
+        await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def note_deleted(self, bot_id: str, now: float) -> None:
         """Note that the recording was deleted because its retention was over."""

@@ -1,6 +1,6 @@
 -- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of
--- its outward status. `bundle`: the name of its evidence, or empty. `due`: the index of bots with a recording that
--- needs something later.
+-- its outward status. `bundle`: the name of its evidence, or empty. `due`: the index of bots of whose meeting an agent
+-- is still to make something.
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped
@@ -12,7 +12,7 @@ redis.call('EXPIRE', story, record_life_s)
 redis.call('ZREM', live, bot_id)
 redis.call('ZADD', ended, stopped, bot_id)
 redis.call('ZADD', by_status, created, bot_id)
-if redis.call('HGET', bot, 'manifest_status') == 'recording' then
+if awaits_agent(bot) then
   redis.call('ZADD', due, stopped + TAKEN_OVER_AFTER_S, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
 end

@@ -10,7 +10,7 @@ if tonumber(latest) ~= attempt or not follows then return 0 end
 redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audio_status, 'video_status', video_status)
 relate(story, entry)
 if manifest_status ~= 'recording' then
-  redis.call('ZREM', due, bot_id)
+  if not awaits_agent(bot) then redis.call('ZREM', due, bot_id) end
   local hours = tonumber(redis.call('HGET', bot, 'recording_hours') or '')
   local keep_s = hours and hours * HOUR_S or tonumber(retention_s)
   if keep_s > 0 then

@@ -1,14 +1,17 @@
 -- Record, each once: a transcript of a bot's meeting is being written, it is there, or there is none. The last two
--- mostly come after the bot's end. `by`: the provider. If the job asks for a transcript of the recording, or if there
--- is none and `after` names a provider for this, the status stays `processing`, and a transcript of the recording is
--- due; `due`, `stamp`: the index of due ones, and from when on.
+-- mostly come after the bot's end, and one that is there may follow one that was given up. `by`: the provider. If the
+-- job asks for a transcript of the recording, or if there is none and `after` names a provider for this, the status
+-- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
+-- `unmade`: the index of bots of whose meeting an agent is still to make something.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
   'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
   'language'))
 before = before or ''
-if tonumber(latest) ~= attempt or before == transcript_status or (before ~= '' and before ~= 'processing') then return 0 end
+local is_late = before == 'skipped' and transcript_status == 'processed'
+local follows = before == '' or before == 'processing' or is_late
+if tonumber(latest) ~= attempt or before == transcript_status or not follows then return 0 end
 local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipped' and after) or ''
-if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS then
+if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and not is_late then
   local asked = {['provider'] = maker, ['asked_at'] = at, ['language'] = language or '', ['attempt'] = attempt,
     ['captions'] = transcript_status == 'processed' and by or ''}
   if redis.call('HSETNX', transcriptions, 1, cjson.encode(asked)) == 0 then return 0 end
@@ -16,11 +19,13 @@ if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS then
   redis.call('ZADD', due, stamp, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
   redis.call('HSET', bot, 'transcript_status', 'processing', 'transcript_by', by)
+  if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
   relate(story, entry)
   return 1
 end
 redis.call('HSET', bot, 'transcript_status', transcript_status)
 if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
+if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 relate(story, entry)
 if callback_url and callback_url ~= '' then
   redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',

@@ -43,13 +43,13 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     assert await due.unmade(first - 1) == []
     [one] = await due.unmade(first)
     assert (one, one.is_given_up(until - 1), one.is_given_up(until)) == (
-        Unmade("b1", 1, "vm1", NOW + 60), False, True,
+        Unmade("b1", 1, "vm1", NOW + 60, recording=True), False, True,
     )  # fmt: skip
     await redis.zadd(keys.recordings_due, {"forgotten": 1})
     forgotten, _ = await due.unmade(first)
     assert (forgotten, forgotten.is_given_up(first)) == (Unmade("forgotten"), True)
-    for bot_id in ("b1", "b1", "forgotten"):
-        await due.give_up(bot_id, until)
+    for each in (one, one, forgotten):
+        await due.give_up(each, until)
     assert await redis.exists(keys.recordings_due, keys.bot("forgotten"), keys.story("forgotten")) == 0
     assert await redis.hmget(keys.bot("b1"), "manifest_status", "audio_status", "video_status") == [
         b"skipped", b"skipped", b"",
@@ -111,6 +111,108 @@ async def test_who_makes_the_files_is_told_whether_a_transcript_is_waited_for_an
     task = await transcribing.under_way("b1")
     assert task
     assert (task.number, task.what.provider, task.bot.transcript_status) == (1, "whisper", "processing")
+
+
+WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 1)
+WRITTEN: Final = replace(WRITING, at=NOW + 90, finished=True, utterances=3)
+
+
+async def told_of_transcripts(redis: Any, keys: Keys) -> list[bytes]:
+    return [fields[b"transcribed"] for _, fields in await redis.xrange(keys.outbox) if b"transcribed" in fields]
+
+
+async def test_of_a_meeting_that_is_not_recorded_another_vm_is_told_to_make_the_transcript(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(WRITING), ENDED], NOW)
+    now = NOW + 60 + TAKEN_OVER_AFTER_S
+    assert await due.unmade(now - 1) == []
+    [one] = await due.unmade(now)
+    assert one == Unmade("b1", 1, "vm1", NOW + 60, transcript=True)
+    await due.order(one._replace(attempt=2), "vm2", now)
+    await due.order(one, "vm2", now)
+    orders = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
+    assert orders == [FinishRecording("b1", 1, NOW + 60, transcript=True, recording=False)]
+    last = (await Views(redis, keys).story("b1"))[-1]
+    assert last == Entry(iso(now), What.TRANSCRIBED, 1, vm_id="vm2", why=TAKEN_OVER)
+    assert sentence(last).startswith("its VM has made no transcript of it: VM vm2 is to make it")
+    assert (await due.unmade(now + TAKEN_OVER_AFTER_S - 1), await due.unmade(now + TAKEN_OVER_AFTER_S)) == ([], [one])
+    await ledger.apply([NoteRecorded(WRITTEN), NoteRecorded(replace(WRITTEN, utterances=1))], now + 5)
+    await due.order(one, "vm3", now + 6)
+    await due.give_up(one, now + 7)
+    assert await redis.exists(keys.commands("vm3"), keys.recordings_due) == 0
+    assert await told_of_transcripts(redis, keys) == [b"processing", b"processed"]
+
+
+async def test_a_transcript_that_nobody_made_is_given_up_and_told_all_the_same_when_it_comes(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(WRITING), ENDED], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    assert one.is_given_up(until)
+    for _ in range(2):
+        await due.give_up(one, until)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "transcript_status") == [None, b"skipped"]
+    assert await redis.exists(keys.recordings_due, keys.transcriptions_due) == 0
+    last = (await Views(redis, keys).story("b1"))[-1]
+    assert last == Entry(iso(until), What.TRANSCRIBED, 1, why=UNMADE)
+    assert "no agent has made its transcript in time" in sentence(last)
+    late = [WRITING, replace(WRITTEN, utterances=0), WRITTEN, WRITTEN, replace(WRITTEN, utterances=0)]
+    await ledger.apply([*map(NoteRecorded, late)], until + 90)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+    assert await told_of_transcripts(redis, keys) == [b"processing", b"skipped", b"processed"]
+
+
+async def test_files_and_transcript_are_waited_for_until_both_are_there(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    now = NOW + 60 + TAKEN_OVER_AFTER_S
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING), ENDED], NOW)
+    both = Unmade("b1", 1, "vm1", NOW + 60, recording=True, transcript=True)
+    assert await due.unmade(now) == [both]
+    await ledger.apply([NoteRecorded(FINISHED)], now)
+    assert await due.unmade(now) == [both._replace(recording=False)]
+    await ledger.apply([NoteRecorded(WRITTEN)], now)
+    assert await due.unmade(now) == []
+
+
+async def test_where_only_the_transcript_came_the_files_are_waited_for(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    writing, written = NoteRecorded(WRITING), NoteRecorded(WRITTEN)
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), writing, ENDED, written], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    assert (one.recording, one.transcript) == (True, False)
+    await due.give_up(one, until)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "transcript_status") == [b"skipped", b"processed"]
+
+
+@pytest.mark.parametrize("wanted", ["", "deepgram"])
+async def test_of_files_that_are_there_a_provider_makes_the_transcript_that_is_given_up(
+    redis: Any, keys: Keys, wanted: str
+) -> None:
+    """What the fleet, or the job, names; and an agent that comes late is not waited for any more."""
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "whisper")
+    due, transcribing = DueRecordings(redis, keys, 1, "whisper"), DueTranscriptions(redis, keys, 1)
+    accept = replace(CALLED, job=replace(CALLED.job, speech_after=wanted))
+    said = [NoteRecorded(BEGAN), NoteRecorded(WRITING), ENDED, NoteRecorded(FINISHED)]
+    await ledger.apply([accept, ASSIGN, *said], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    await due.give_up(one, until)
+    await due.give_up(one, until)
+    task = await transcribing.under_way("b1")
+    assert task
+    assert (task.what.provider, await transcribing.due(until, 10)) == (wanted or "whisper", ["b1"])
+    await redis.zadd(keys.recordings_due, {"b1": 1})
+    assert await due.unmade(until) == [Unmade("b1")], "a provider makes it"
+    await transcribing.conclude(task, until + 5, why="unauthorized (401)")
+    await ledger.apply([NoteRecorded(WRITTEN)], until + 90)
+    record = await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by")
+    assert record == [b"processed", b"meeting_captions"]
+    assert await told_of_transcripts(redis, keys) == [b"processing", b"skipped", b"processed"]
 
 
 @pytest.mark.parametrize(("of_job", "of_fleet_s", "after_s"), [(2.0, 0.0, 7200), (None, 60.0, 60), (0.5, 60.0, 1800)])

@@ -130,6 +130,68 @@ async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp
     assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 2)]
 
 
+async def test_a_meeting_in_which_nothing_was_said_to_a_vm_that_is_gone_has_an_empty_transcript(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept)
+    other = elsewhere(kept, tmp_path / "other")
+    await take_over(other, ORDER)
+    assert kept.file(TRANSCRIPT).utterances == []
+    assert [(each.finished, each.utterances) for each in other.reports] == [(True, 0)]
+
+
+async def test_of_two_vms_that_are_both_to_make_a_transcript_one_does(tmp_path: Path) -> None:
+    """The first one took the copy over, and was slow. Both report it, and the manager takes the first report."""
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept, "Good morning")
+    slow, other = elsewhere(kept, tmp_path / "slow"), elsewhere(kept, tmp_path / "other")
+    outbox = slow.anew()
+    outbox.take_over(ORDER)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(outbox.finish(lambda: {("b1", 2)}), name="finish")
+        await wait_until(lambda: (slow.folder / "b1@2").exists())
+        finishing.cancel()
+    await take_over(other, ORDER)
+    made = (kept.store / "b1" / "2" / TRANSCRIPT).read_bytes()
+    with capture_logs() as logs:
+        await finish(slow.anew())
+    assert [log["event"] for log in logs] == ["transcript_stored_before"]
+    assert (kept.store / "b1" / "2" / TRANSCRIPT).read_bytes() == made
+    assert [(each.finished, each.utterances) for each in (*other.reports, *slow.reports)] == [(True, 1)] * 2
+    assert list(slow.folder.iterdir()) == []
+
+
+async def test_a_vm_that_comes_back_with_its_disk_writes_what_the_store_had_no_word_of(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "lost")
+    minutes_file = kept.anew().begin(JOIN)
+    assert minutes_file
+    minutes_file.add_utterances([said("nobody had that")])
+    other = elsewhere(kept, tmp_path / "other")
+    await take_over(other, ORDER)
+    kept.reports.clear()
+    await finish(kept.anew())
+    assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["nobody had that"]
+    assert [each.utterances for each in (*other.reports, *kept.reports)] == [0, 1]
+
+
+async def test_a_store_that_is_away_when_a_transcript_is_to_be_made_is_waited_for(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept, "patience")
+    away = kept.store.rename(tmp_path / "away")
+    kept.store.write_text("in the way of the folder")
+    other = elsewhere(kept, tmp_path / "other")
+    outbox = other.anew()
+    outbox.take_over(ORDER)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(outbox.finish(set), name="finish")
+        await wait_until(lambda: outbox._last_warning)  # pyright: ignore[reportPrivateUsage]
+        assert other.reports == []
+        kept.store.unlink()
+        away.rename(kept.store)
+        await wait_until(lambda: other.reports)
+        finishing.cancel()
+    assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["patience"]
+
+
 async def test_a_store_that_lets_nothing_be_deleted_keeps_the_copy_and_has_the_transcript(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
