@@ -15,6 +15,8 @@ const END_SENTENCES = {
 const CAMERA = { width: 320, height: 180, frameRate: 15 };
 
 const MOST_LINES = 200; // of the chat
+const SPEAKING_LEVEL = 0.01; // of full scale: -40 dBFS
+const SPEAKING_MS = 300; // how often it is looked for
 
 const query = new URLSearchParams(location.search);
 const isHost = document.body.dataset.role === "host";
@@ -23,7 +25,7 @@ const $ = (id) => document.getElementById(id);
 let socket = null;
 let myId = "";
 let own = new MediaStream();
-const peers = new Map(); // participant id -> { connection, last: the negotiation step under way }
+const peers = new Map(); // participant id -> { connection, last: the negotiation step under way, heardAt }
 
 // ---- screens ----
 
@@ -244,6 +246,20 @@ function disconnect(id) {
   peers.get(id).connection.close();
   peers.delete(id);
 }
+
+// Who speaks is marked in the list and on the tile, by the level of the last packet, if it is a new one.
+function markWhoSpeaks() {
+  for (const [id, peer] of peers) {
+    const receivers = peer.connection.getReceivers().filter(({ track }) => track.kind === "audio");
+    const [{ audioLevel = 0, timestamp = 0 } = {}] = receivers.flatMap((receiver) => receiver.getSynchronizationSources());
+    const speaks = audioLevel >= SPEAKING_LEVEL && timestamp !== peer.heardAt;
+    peer.heardAt = timestamp;
+    for (const list of ["participants", "tiles"]) {
+      $(list).querySelector(`[data-key="${CSS.escape(id)}"]`)?.toggleAttribute("data-speaking", speaks);
+    }
+  }
+}
+setInterval(markWhoSpeaks, SPEAKING_MS);
 
 function signal(to, data) {
   say("signal", { to, data });

@@ -32,7 +32,7 @@ from worker.transcript.minutes_outbox import MinutesOutbox
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SENTENCE: Final = ("alpha", "charlie", "delta")
-WHOLE: Final = ("Speaker 1", "Alpha charlie delta.")
+WHOLE: Final = ("Ann", "Alpha charlie delta.")
 WORDS: Final = f"""
   navigator.mediaDevices.getUserMedia = async () => {{
     const context = new AudioContext();
