@@ -14,7 +14,7 @@ _MEASURED: Final = (
     *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
     *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
     *("tests/worker/capture/test_progress.py", "tests/worker/capture/test_silence.py"),
-    "tests/worker/capture/test_stall.py",
+    *("tests/worker/capture/test_stall.py", "tests/worker/transcript/test_whose_track.py"),
 )
 
 

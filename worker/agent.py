@@ -193,8 +193,10 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
             live_feeds.note(*events)
 
         state_dir = Path(settings.worker.state_dir)
-        recordings = Recordings(vm_id, state_dir / "recordings", settings.capture, store, report)
         minutes_outbox = MinutesOutbox(vm_id, state_dir / "minutes", store, report)
+        recordings = Recordings(
+            *(vm_id, state_dir / "recordings", settings.capture, store, report), minutes_outbox.find_turns
+        )
         feeds_settings = (settings.live, settings.webhooks)
         live_feeds = LiveFeeds(
             *(vm_id, *feeds_settings, recordings.record, report, minutes_outbox, settings.transcription),

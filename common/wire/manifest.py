@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from common.wire.minutes import Turn
+
 VERSION: Final = 1
 FINAL: Final = "manifest.json"
 PROGRESS: Final = "progress.json"
@@ -119,7 +121,12 @@ class Video(Shape, frozen=True):
 
 class SoundTrack(Shape, frozen=True):
     """One sound track that the page received, in a file of its own that begins when the recording does. `id`: as the
-    page has it. `began_at`: when its first packet came. `packets`: how many there are; the rest is silence.
+    page has it. `began_at`: when its first packet came. `packets`: how many there are; the rest is silence. `voice_s`:
+    for how long it has voice.
+
+    `speaker`: whose it is, by whom the page marked as speaking, with the id that the page has. Empty: that is unknown,
+    or several people take turns on it: `turns`. `share`: the part of its voice for which the page says so, where no
+    other track was nearly as loud.
     """
 
     path: str
@@ -129,6 +136,11 @@ class SoundTrack(Shape, frozen=True):
     began_at: float
     duration_s: float
     packets: int
+    voice_s: float = 0.0
+    speaker_id: str = ""
+    speaker: str = ""
+    share: float = 0.0
+    turns: list[Turn] = []
 
 
 class Waveform(Shape, frozen=True):

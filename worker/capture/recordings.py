@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from common.runtime.waiting import backoff, pause
 from common.wire import manifest
 from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment
 from common.wire.messages import BotRecorded, FinishRecording, Join
+from common.wire.minutes import Turn
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
@@ -62,8 +63,16 @@ OnState = Callable[[State], None]
 """Gets each new state of the bot."""
 
 
+FindTurns = Callable[[str, int], Awaitable[list[Turn]]]
+"""Finds whom the page of a bot and attempt marked as speaking when, once the bot is out. Raises: StoreError."""
+
+
 def ignore(_state: State) -> None:
     pass
+
+
+async def no_turns(_bot_id: str, _attempt: int) -> list[Turn]:
+    return []
 
 
 def _always() -> bool:
@@ -72,7 +81,8 @@ def _always() -> bool:
 
 class Recordings:
     """`folder`: theirs in the state folder. `report`: gets an event for each recording that begins or is finished.
-    `store` None: nothing is recorded, and unfinished recordings stay as they are.
+    `store` None: nothing is recorded, and unfinished recordings stay as they are. `find_turns`: tells whose each sound
+    track is.
     """
 
     def __init__(
@@ -82,8 +92,10 @@ class Recordings:
         settings: CaptureSettings,
         store: Store | None,
         report: Callable[[BotRecorded], None],
+        find_turns: FindTurns = no_turns,
     ) -> None:
         self._vm_id = vm_id
+        self._find_turns = find_turns
         self._folder = folder
         self._settings = settings
         self._store = store
@@ -336,7 +348,9 @@ class Recordings:
         while segment := progress.to_store:
             await self._put_segment(spool, segment)
         begun = time.monotonic()
-        final = await Maker(self._settings, store).make(spool)
+        whose = progress.opened.bot_id, progress.opened.attempt
+        turns = await self._find_turns(*whose) if "tracks" in progress.opened.kinds else []
+        final = await Maker(self._settings, store).make(spool, turns)
         try:
             await store.put(
                 f"{folder_in_store}/{FINAL}", manifest.encode(final), once=True, content_type="application/json"

@@ -277,6 +277,8 @@ class _BotFeeds:
             self._transcript.end()
         if self._watching:
             self._watching.cancel()
+        if self._minutes_file:
+            self._minutes_file.end()  # what is still heard adds no turn
         if self._speech and self._is_in_meeting:
             self._out.set()
         else:

@@ -109,6 +109,7 @@ class MinutesFile:
         self._write([Spoke(turn) for turn in self._turns.look(now, speaker_id, speaker)])
 
     def end(self) -> None:
+        """Nobody speaks any more. Idempotent."""
         self._write([Spoke(turn) for turn in self._turns.end()])
 
     def _write(self, lines: Iterable[Line]) -> None:
@@ -162,6 +163,24 @@ class MinutesOutbox:
         minutes_file.end()
         self._open.pop(minutes_file.path, None)
         self._wake.set()
+
+    async def find_turns(self, bot_id: str, attempt: int) -> list[Turn]:
+        """Who spoke when to a bot that is out, as far as this VM or the store knows. Nothing is waited for: the turns
+        are on this disk until the store has them. Raises: StoreError.
+        """
+        try:
+            return _turns_of(await asyncio.to_thread(_read, self._folder / _name(bot_id, attempt)))
+        except OSError:  # the store has them, or nobody
+            pass
+        if self._store:
+            folder_in_store = manifest.folder(bot_id, attempt)
+            for name in (SPEAKERS, SO_FAR, SPEAKERS):  # between two looks the first may take the place of the second
+                content = await _read_or_nothing(self._store, f"{folder_in_store}/{name}")
+                if content and name == SO_FAR:
+                    return _turns_of(_lines_of(content))
+                if made := _minutes_of(content):
+                    return made.turns
+        return []
 
     def take_over(self, order: FinishRecording) -> None:
         """Make transcript and list of speakers of what the store has. Nothing happens if this agent has the file."""
@@ -231,8 +250,7 @@ class MinutesOutbox:
         if lines and isinstance(opened := lines[0], Opened):
             folder_in_store = manifest.folder(opened.bot_id, opened.attempt)
             about = Minutes(VERSION, opened.bot_id, opened.attempt, opened.platform, opened.at)
-            turns = sorted((line.what for line in lines if isinstance(line, Spoke)), key=lambda turn: turn.began_at)
-            spoken = msgspec.structs.replace(about, turns=turns)
+            spoken = msgspec.structs.replace(about, turns=_turns_of(lines))
             await store.put(f"{folder_in_store}/{SPEAKERS}", minutes.encode(spoken), content_type="application/json")
             if opened.words:
                 said = [line for line in lines if isinstance(line, Uttered)]
@@ -288,6 +306,10 @@ def _minutes_of(content: bytes) -> Minutes | None:
         return minutes.decode(content) if content else None
     except msgspec.DecodeError:
         return None
+
+
+def _turns_of(lines: Sequence[Line]) -> list[Turn]:
+    return sorted((line.what for line in lines if isinstance(line, Spoke)), key=lambda turn: turn.began_at)
 
 
 def _read(path: Path) -> list[Line]:

@@ -125,13 +125,26 @@ class StreamSegment(msgspec.Struct):
     codec: str = "opus"
 
 
+class StreamTurn(msgspec.Struct):
+    """Who speaks on a track on which people take turns. Times are those of its file."""
+
+    participant_name: str
+    participant_id: str
+    start_seconds: float
+    end_seconds: float
+
+
 class AudioStream(msgspec.Struct):
     stream_id: Annotated[str, Meta(description="The sound track's, as the meeting's page had it.")]
     segments: list[StreamSegment]
+    turns: Annotated[list[StreamTurn], Meta(description="Where people take turns on it; else empty.")]
 
 
 class StreamOwner(msgspec.Struct):
-    participant_name: Annotated[str, Meta(description="Whose it is. Not known in this release: the track's id.")]
+    participant_name: Annotated[
+        str, Meta(description="By whom the page marked as speaking. Where that does not tell: the track's id.")
+    ]
+    participant_id: Annotated[str, Meta(description="As the page had it. Empty: it is not known whose it is.")]
     streams: list[AudioStream]
 
 
@@ -202,15 +215,23 @@ async def audio_streams(call: Call) -> Answer:
     made, store = await recorded(call, bot, "tracks")
     if made is None or store is None:
         return Answer(202, NOT_READY)
-    owners: list[StreamOwner] = []
+    owners: dict[tuple[str, str], StreamOwner] = {}
     for place, track in enumerate(made.tracks):
         url = await address(call, store, made.bot_id, path_of(made, track), f"audio?track={place}")
         segments = [StreamSegment(0, url, track.path, track.duration_s)]
-        owners.append(StreamOwner(track.id, [AudioStream(track.id, segments)]))
+        whose = track.speaker or track.id, track.speaker_id
+        turns = [
+            StreamTurn(
+                *(turn.speaker, turn.speaker_id),
+                *(round(at - made.began_at, 1) for at in (turn.began_at, turn.ended_at)),
+            )
+            for turn in track.turns
+        ]
+        owners.setdefault(whose, StreamOwner(*whose, [])).streams.append(AudioStream(track.id, segments, turns))
     refused = any(gap.cause == "refused" for gap in made.gaps)
     message = "The meeting's page did not let all of its tracks be taken." if refused else None
-    counts = StreamCounts(len(owners), len(owners))
-    return Answer(200, AudioStreams(made.bot_id, "processed", bool(owners), owners, counts, message))
+    counts = StreamCounts(len(owners), len(made.tracks))
+    return Answer(200, AudioStreams(made.bot_id, "processed", bool(owners), [*owners.values()], counts, message))
 
 
 async def video(call: Call) -> Answer:

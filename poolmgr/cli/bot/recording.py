@@ -24,7 +24,7 @@ from common.runtime.recordings import manifests
 from common.runtime.recordings.sound.m4a import UnencodedError, encode
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import Audio, Kind, Manifest, Stored, Video
+from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Stored, Video
 from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.names import bot_ids
 from poolmgr.cli.session import Session, with_session
@@ -140,7 +140,8 @@ def _lines(found: Manifest) -> Iterator[str]:
         yield _seen(found.video)
     for track in found.tracks:
         size = f"{duration(track.duration_s)}, {track.bytes / 1e6:.1f} MB, {track.packets} packets"
-        yield f"{track.path}: {size}, of the track {track.id} from {clock_time(track.began_at)}"
+        since = f"of the track {track.id} from {clock_time(track.began_at)}"
+        yield f"{track.path}: {_whose(track)}, {duration(track.voice_s)} of voice; {size}, {since}"
     if not found.finished:
         yield "not finished: the meeting goes on, or no agent has made the file yet"
     elif not (found.audio or found.video):
@@ -160,6 +161,13 @@ def _heard(audio: Audio) -> str:
     )
     filled = f", {duration(audio.filled_s)} of it filled with silence" if audio.filled_s else ""
     return f"{audio.path}: {duration(audio.duration_s)}, {audio.bytes / 1e6:.1f} MB, {loud}, {sides}{filled}"
+
+
+def _whose(track: SoundTrack) -> str:
+    names = track.speaker or " and ".join(dict.fromkeys(turn.speaker for turn in track.turns))
+    if not names:
+        return "not known whose"
+    return f"{names}{' in turn' if track.turns else ''}, marked for {track.share:.0%}"
 
 
 def _seen(video: Video) -> str:

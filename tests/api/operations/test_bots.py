@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
+from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.requests import PauseRequested, SayRequested
@@ -328,7 +329,11 @@ async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World,
     await hand.enter("b1")
     await hand.end("b1")
     sound = Audio(AUDIO, 4, "0f" * 32, 2.0)
-    tracks = [SoundTrack(f"track-00{n}.ogg", 7, "0f" * 32, f"id-{n}", 1.0, 2.0 + n, 100) for n in (0, 1)]
+    tracks = [SoundTrack(f"track-00{n}.ogg", 7, "0f" * 32, f"id-{n}", 1.0, 2.0 + n, 100) for n in range(4)]
+    for place in (0, 2):
+        tracks[place] = msgspec.structs.replace(tracks[place], speaker="Ann", speaker_id="p1", share=0.9)
+    turns = [Turn("p1", "Ann", 1.5, 2.5), Turn("p2", "Ben", 3.0, 4.0)]
+    tracks[3] = msgspec.structs.replace(tracks[3], turns=turns, share=0.8)
     made = Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=sound)
     async with world.serving() as call:
         put(store, made)
@@ -338,7 +343,15 @@ async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World,
         put(store, msgspec.structs.replace(made, kinds=taken, tracks=tracks))
         (store / "b1" / "1" / "track-001.ogg").write_bytes(b"OggS-id")
         answer = (await call("GET", "/bots/b1/get_audio_streams")).body
-        assert answer["summary"] == {"total_participants": 2, "total_segments": 2}
+        assert answer["summary"] == {"total_participants": 3, "total_segments": 4}
+        owners = [(each["participant_name"], each["participant_id"]) for each in answer["participants"]]
+        assert owners == [("Ann", "p1"), ("id-1", ""), ("id-3", "")]
+        assert [stream["stream_id"] for stream in answer["participants"][0]["streams"]] == ["id-0", "id-2"]
+        assert [each["streams"][0]["turns"] for each in answer["participants"][:2]] == [[], []]
+        in_turn = answer["participants"][2]["streams"][0]["turns"]
+        assert in_turn[1] == {
+            "participant_name": "Ben", "participant_id": "p2", "start_seconds": 3.0, "end_seconds": 4.0,
+        }  # fmt: skip
         assert (answer["audio_streams_available"], answer["message"]) == (True, None)
         [segment] = answer["participants"][1]["streams"][0]["segments"]
         assert (answer["participants"][1]["participant_name"], segment["duration_seconds"]) == ("id-1", 3.0)
@@ -346,7 +359,7 @@ async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World,
         assert segment["url"].endswith("/api/v1/bots/b1/audio?track=1")
         assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS-id", "audio/ogg")
         assert "b1-1-track-1.ogg" in file.headers["Content-Disposition"]
-        assert (await call("GET", "/bots/b1/audio?track=2")).status == 404
+        assert (await call("GET", "/bots/b1/audio?track=4")).status == 404
         assert (await call("GET", "/bots/b1/audio?track=1&format=m4a")).status == 400
         refused = [Gap(0.0, 1.0, "refused", "tracks")]
         put(store, msgspec.structs.replace(made, kinds=taken, gaps=refused))

@@ -22,9 +22,11 @@ from common.wire.manifest import (
     Part,
     Screenshot,
     Segment,
+    SoundTrack,
     Thumbnails,
     Video,
 )
+from common.wire.minutes import Turn
 from tests.cli.conftest import ROOT, CommandLine
 from tests.common.runtime.recordings.test_sound import write_ogg
 
@@ -55,6 +57,17 @@ BOTH: Final = msgspec.structs.replace(
     thumbnails=Thumbnails(THUMBNAILS, len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 20, 160, 90, 3.1),
     screenshots=[Screenshot("screenshot-000.jpg", len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 31.2, 640, 360)],
 )
+
+
+TRACKS: Final = [
+    SoundTrack("track-000.ogg", 7, "0f" * 32, "id-0", 2001.0, 62.5, 3000, 12.3, "p1", "Ann", 0.93),
+    SoundTrack(
+        *("track-001.ogg", 7, "0f" * 32, "id-1", 2001.0, 62.5, 3000, 40.0),
+        share=0.8,
+        turns=[Turn("p1", "Ann", 2002.0, 2010.0), Turn("p2", "Ben", 2011.0, 2020.0), Turn("p1", "Ann", 2021.0, 2030.0)],
+    ),
+    SoundTrack("track-002.ogg", 7, "0f" * 32, "id-2", 2001.0, 62.5, 3000),
+]
 
 
 def put(store: Path, name: str, made: Manifest) -> Path:
@@ -102,6 +115,17 @@ def test_of_a_picture_it_is_said_how_large_and_it_is_saved_beside_the_sound(
     assert sorted(path.name for path in tmp_path.glob("b2-*")) == names
     assert (tmp_path / "b2-2.mp4").read_bytes() == PICTURE
     assert manifest.decode((tmp_path / "b2-2.manifest.json").read_bytes()) == BOTH
+
+
+def test_of_each_track_it_is_said_whose_it_is(poolmgr: CommandLine, store: Path) -> None:
+    made = msgspec.structs.replace(WHOLE, kinds=("audio", "tracks"), tracks=TRACKS)
+    (store / "b1" / "2" / FINAL).write_bytes(manifest.encode(made))
+    shown = poolmgr("recording", "b1").stdout
+    assert "track-000.ogg: Ann, marked for 93%, 12.3 s of voice; 1m 02s" in shown
+    assert "track-001.ogg: Ann and Ben in turn, marked for 80%, 40.0 s of voice" in shown
+    assert "track-002.ogg: not known whose" in shown
+    said = json.loads(poolmgr("recording", "b1", "--json").stdout)
+    jsonschema.validate(said, json.loads((ROOT / "docs" / "manifest.schema.json").read_text()))
 
 
 @pytest.mark.parametrize("how", ["--json", "--manifest"])

@@ -23,6 +23,8 @@ from worker.capture.recording import Recording
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
 from worker.chromium.process import find_chromium
+from worker.pool.uplink import Recorders
+from worker.transcript.minutes_outbox import MinutesOutbox
 
 TONES: Final = """
   navigator.mediaDevices.getUserMedia = async () => {
@@ -58,12 +60,15 @@ class Recorded:
         )
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
+        self.minutes_outbox = MinutesOutbox("vm1", folder / "state" / "minutes", self.store, lambda _: None)
         self.reports: list[BotRecorded] = []
         self.recordings = self.anew()
 
     def anew(self) -> Recordings:
         """As an agent that is started has them."""
-        self.recordings = Recordings("vm1", self.folder, self.settings, self.store, self.reports.append)
+        self.recordings = Recordings(
+            *("vm1", self.folder, self.settings, self.store, self.reports.append), self.minutes_outbox.find_turns
+        )
         return self.recordings
 
     def file(self, name: str, attempt: int = 1, bot_id: str = "b1") -> Path:
@@ -123,13 +128,15 @@ def recorded(tmp_path: Path) -> Recorded:
 
 
 @asynccontextmanager
-async def harness_of(recorded: Recorded, driver: Driver, room: str, *, video: bool = False) -> AsyncGenerator[Harness]:
+async def harness_of(
+    recorded: Recorded, driver: Driver, room: str, recorders: Recorders | None = None, *, video: bool = False
+) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(memory_reserve_mb=0)
     async with pool_with(
         recorded.folder.parent,
         settings,
         driver,
-        recorded.recordings.record,
+        recorders or recorded.recordings.record,
         recorded.settings,
         recorded.recordings.equip,
     ) as harness:
@@ -148,12 +155,12 @@ async def somebodys() -> AsyncGenerator[Browser]:
 
 @asynccontextmanager
 async def somebody_in(
-    browser: Browser, meeting: str, script: str = TONES, *, camera: bool = False
+    browser: Browser, meeting: str, script: str = TONES, *, name: str = "Ann", camera: bool = False
 ) -> AsyncGenerator[Page]:
     """In the meeting, heard, and seen with a camera; both are what the script makes them."""
     page = await browser.new_page(viewport={"width": 320, "height": 240})  # nobody looks at it
     await page.add_init_script(script)
-    await page.goto(f"{meeting}?name=Ann")
+    await page.goto(f"{meeting}?name={name}")
     await page.check("#microphone")
     await page.set_checked("#camera", camera)
     await page.click("#join")

@@ -24,10 +24,11 @@ from structlog.testing import capture_logs
 from common.config.settings import CaptureSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Manifest, Peaks
-from common.wire.messages import FinishRecording
+from common.wire.messages import FinishRecording, Join
 from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
+from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.progress import Began, Chunk, Closed, Opened
 from worker.capture.recordings import MOST_ORDERED, MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S, Recordings
 from worker.capture.spool import Spool, name_of
@@ -211,6 +212,26 @@ async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded)
         await until_idle(recorded)
     assert (list(recorded.folder.iterdir()), recorded.reports, recorded.segments) == ([], [], [])
     assert not recorded.file(FINAL).exists()
+
+
+async def test_tracks_have_the_names_that_the_copy_of_the_minutes_tells_where_nothing_more_is_left(
+    recorded: Recorded,
+) -> None:
+    opened = Opened("b1", 1, "room", 1000.0, ("audio", "tracks"))
+    spool = Spool.create(recorded.folder / name_of("b1", 1), opened)
+    sent = [((1001 + at * 0.02) * 1000, at * 960, data) for at, data in enumerate(tone(3.0))]
+    text = msgspec.json.encode(line(0, sent)) + b"\n"
+    spool.append([(Began(0, 1000.5, None, "tracks"), Chunk(0, 1004.0, 0.0, len(text), "tracks"), text)])
+    minutes_file = recorded.minutes_outbox.begin(Join("w1", "b1", 1, "room", "http://h/r/x", "Bot"))
+    assert minutes_file
+    for look in range(8):
+        minutes_file.note_speaker(1001.3 + look * 0.5, "p1", "Ann" if look < 6 else "")
+    minutes_file.end()
+    await minutes_file.copy(recorded.store, 0.0)
+    minutes_file.path.unlink()
+    [track] = (await finish(recorded)).tracks
+    assert (track.speaker_id, track.speaker, track.packets) == ("p1", "Ann", 150)
+    assert track.voice_s == pytest.approx(3.0, abs=0.2)
 
 
 async def test_a_segment_that_is_not_what_it_was_is_a_gap_and_the_rest_plays(recorded: Recorded) -> None:

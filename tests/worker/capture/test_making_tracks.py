@@ -9,6 +9,7 @@ import av
 import msgspec
 import pytest
 
+from common.wire.minutes import Turn
 from worker.capture.making import tracks
 from worker.capture.making.sound import RATE, SILENCE
 from worker.capture.making.tracks import TrackClock
@@ -91,6 +92,21 @@ def test_each_track_of_each_part_has_a_file_and_what_is_damaged_costs_no_other(t
         ("track-002.ogg", "id-0"),
     ]
     assert unreadable == [0]
+
+
+def test_a_track_is_whose_the_page_marked_while_it_was_heard(tmp_path: Path) -> None:
+    def heard(track: int, begins_s: float, seconds: float) -> Line:
+        sent = [((BEGAN_AT + begins_s + at * 0.02) * 1000, at * STEP, data) for at, data in enumerate(tone(seconds))]
+        return line(track, sent)
+
+    stream = stored(tmp_path / "tracks-0", heard(0, 1.0, 3.0), heard(1, 5.0, 2.0))
+    turns = [Turn("p1", "Ann", BEGAN_AT + 1.5, BEGAN_AT + 4.0), Turn("p2", "Ben", BEGAN_AT + 5.5, BEGAN_AT + 7.0)]
+    made, _ = tracks.make([stream], BEGAN_AT, tmp_path, turns)
+    assert [(each.id, each.speaker_id, each.speaker) for each in made] == [("id-0", "p1", "Ann"), ("id-1", "p2", "Ben")]
+    assert [each.voice_s for each in made] == pytest.approx([3.0, 2.0], abs=0.2)
+    assert min(each.share for each in made) > 0.9
+    unmarked, _ = tracks.make([stream], BEGAN_AT, tmp_path)
+    assert [(each.speaker, each.share) for each in unmarked] == [("", 0.0)] * 2
 
 
 def test_more_tracks_than_there_may_be_files_are_said_to_be_missing(

@@ -2,6 +2,7 @@
 that does not goes on as without.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
+from common.config.settings import LiveSettings, WebhookSettings
 from common.wire import manifest
 from common.wire.manifest import PROGRESS
-from common.wire.messages import Leave
+from common.wire.messages import Leave, ParticipantsSeen
 from common.wire.vocabulary import Reason
 from lab.recorded.received import RATE, level, listen
 from tests.fork_server import ForkServer
@@ -27,10 +29,15 @@ from tests.worker.visits import serving
 from worker.capture.packets import Line
 from worker.capture.tracks import equip
 from worker.chromium.driver import Driver
+from worker.live.feeds import LiveFeeds
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 OTHERS: Final = (1500, 2000)
+STEADY: Final = "quieter.gain.value = 0.25;"
+IN_TURN: Final = (
+    "setInterval(() => {{ quieter.gain.value = Math.floor(Date.now() / 2500) % 2 === {} ? 0.25 : 0; }}, 50);"
+)
 TAKEN: Final = "take the packets of each participant's sound, too"
 
 
@@ -39,23 +46,34 @@ def recorded(tmp_path: Path) -> Recorded:
     return Recorded(tmp_path, tracks=True)
 
 
-async def test_each_who_speaks_has_a_file_with_nobody_elses_sound(
+async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound(
     recorded: Recorded, driver: Driver, room: str, somebodys: Browser
 ) -> None:
-    others = TONES.replace("440, 1000", ", ".join(map(str, OTHERS)))
+    ann, ben = (TONES.replace(STEADY, IN_TURN.format(place)) for place in (0, 1))
+    ben = ben.replace("440, 1000", ", ".join(map(str, OTHERS)))
+    record, outbox = recorded.recordings.record, recorded.minutes_outbox
+    feeds = LiveFeeds("vm1", LiveSettings(), WebhookSettings(), record, lambda _: None, outbox)
     async with (
-        somebody_in(somebodys, room),
-        somebody_in(somebodys, room, others),
-        harness_of(recorded, driver, room) as harness,
+        somebody_in(somebodys, room, ann),
+        somebody_in(somebodys, room, ben, name="Ben"),
+        feeds,
+        harness_of(recorded, driver, room, feeds.serve) as harness,
     ):
         await go_in(harness)
         await wait_until(lambda: recorded.reports and recorded.packets)
+        feeds.note(*await wait_until(lambda: harness.seen(ParticipantsSeen)))
+
+        async def both_spoke_twice() -> bool:
+            spoke = Counter(turn.speaker for turn in await outbox.find_turns("b1", 1))
+            return spoke["Ann"] > 1 and spoke["Ben"] > 1
+
+        await wait_until(both_spoke_twice)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
     assert TAKEN in story(harness)
     made = await finished(recorded)
     assert [gap for gap in made.gaps if gap.cause != "late"] == []
-    heard_of: list[int] = []
+    heard_of: dict[int, str] = {}
     for track in made.tracks:
         heard = listen(recorded.file(track.path))
         assert heard.duration_s == pytest.approx(track.duration_s, abs=0.05)
@@ -64,11 +82,13 @@ async def test_each_who_speaks_has_a_file_with_nobody_elses_sound(
         for mine, theirs in (((440, 1000), OTHERS), (OTHERS, (440, 1000))):
             if heard.tones(mine[0], clearest := heard.clearest(*mine))[0] < -20:
                 continue
-            heard_of.append(mine[0])
+            heard_of[mine[0]] = track.speaker
             assert heard.tones(mine[0], clearest)[0] - heard.tones(mine[0], clearest)[1] > 30
             assert max(heard.tones(hz, clearest)[0] for hz in theirs) < -45
         assert level(heard.left) > 0.05
-    assert sorted(heard_of) == [440, 1500]
+        assert (track.share >= 0.75, track.turns) == (True, [])
+        assert track.speaker_id in {person.id for seen in harness.seen(ParticipantsSeen) for person in seen.joined}
+    assert heard_of == {440: "Ann", 1500: "Ben"}
 
 
 @pytest.mark.long

@@ -112,6 +112,45 @@ async def take_over(kept: Kept, order: FinishRecording) -> None:
 
 
 ORDER = FinishRecording("b1", 2, 200.0, transcript=True)
+SPOKE = [Turn("p1", "Ann", 100.0, 101.0)]
+
+
+async def test_who_spoke_is_found_on_the_disk_while_words_are_still_heard_and_then_in_the_store(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    minutes_outbox = kept.anew()
+    assert await minutes_outbox.find_turns("b1", 2) == []
+    minutes_file = minutes_outbox.begin(JOIN)
+    assert minutes_file
+    for now in (100.0, 100.5, 101.0):
+        minutes_file.note_speaker(now, "p1", "Ann")
+    minutes_file.end()  # the bot is out, and a provider still has its last words
+    assert await minutes_outbox.find_turns("b1", 2) == SPOKE
+    minutes_outbox.end(minutes_file)
+    await finish(minutes_outbox)
+    assert not minutes_file.path.exists()
+    assert await minutes_outbox.find_turns("b1", 2) == SPOKE
+    assert await MinutesOutbox("vm1", kept.folder, None, kept.reports.append).find_turns("b1", 2) == []
+
+
+async def test_who_spoke_to_a_vm_that_is_gone_is_found_in_the_copy_also_while_another_one_takes_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept, "Good morning")
+    other = elsewhere(kept, tmp_path / "other").anew()
+    assert await other.find_turns("b1", 2) == SPOKE
+    get = Store.get
+
+    async def get_slowly(store: Store, path: str) -> bytes:
+        if path.endswith(SO_FAR):
+            monkeypatch.setattr(Store, "get", get)
+            await take_over(elsewhere(kept, tmp_path / "third"), ORDER)
+        return await get(store, path)
+
+    monkeypatch.setattr(Store, "get", get_slowly)
+    assert await other.find_turns("b1", 2) == SPOKE
+    (kept.store / "b1" / "2" / SPEAKERS).write_text("nothing of ours")
+    assert await other.find_turns("b1", 2) == []
 
 
 async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from common.wire.manifest import (
     Video,
     Waveform,
 )
+from common.wire.minutes import Turn
 from worker.capture.making.work import AudioReport, Stream, TrackReport, VideoReport, Work, WorkResult
 from worker.capture.spool import Spool
 
@@ -47,8 +48,9 @@ class Maker:
         self._memory_mb = settings.finish_memory_mb
         self._store = store
 
-    async def make(self, spool: Spool) -> Manifest:
-        """Make the files and put them into the store, if anything was recorded. Returns the final manifest.
+    async def make(self, spool: Spool, turns: list[Turn]) -> Manifest:
+        """Make the files and put them into the store, if anything was recorded. `turns`: whom the meeting's page marked
+        as speaking when. Returns the final manifest.
 
         Raises: FilesNotMadeError, StoreError, OSError.
         """
@@ -62,7 +64,7 @@ class Maker:
         damaged += [*more, *further]
         audio, video = ("" if kind not in progress.tracks else str(workshop / name) for kind, name in _FILES)
         files = sound, picture, audio, video
-        work = Work(*files, self._memory_mb, packets, str(workshop), progress.began_at)
+        work = Work(*files, self._memory_mb, packets, str(workshop), progress.began_at, turns)
         made = await self._run(work, progress.recorded_s)
         unread_of: dict[Kind, list[int]] = {
             "audio": made.unread_audio,
@@ -202,7 +204,10 @@ def _video(report: VideoReport, size: int, sha256: str) -> Video:
 
 
 def _track(report: TrackReport, size: int, sha256: str) -> SoundTrack:
-    return SoundTrack(report.name, size, sha256, report.id, report.began_at, report.duration_s, report.packets)
+    return SoundTrack(
+        *(report.name, size, sha256, report.id, report.began_at, report.duration_s, report.packets),
+        *(report.voice_s, report.speaker_id, report.speaker, report.share, report.turns),
+    )
 
 
 def _measure(path: Path) -> tuple[int, str]:

@@ -40,7 +40,7 @@ def make(work: Work) -> WorkResult:
         if path and not report:
             Path(path).unlink(missing_ok=True)
     try:
-        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, folder)
+        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, folder, work.turns)
     except av.error.FFmpegError:  # the recording of the whole is there without them
         of_tracks, unread_tracks = [], list(range(len(work.packets)))
     peaks = waveform.save(folder / WAVEFORM)

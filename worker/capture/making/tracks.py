@@ -2,7 +2,8 @@
 Each is placed by its RTP time, which is tied to the wall clock by when packets came. Silence is filled in where none
 came.
 
-All files begin when the recording does, so they are in step with each other. Then each is decoded.
+All files begin when the recording does, so they are in step with each other. Then each is decoded, and by how loud it
+is it is found out whose it is (worker/transcript/whose_track.py).
 """
 
 import base64
@@ -14,9 +15,12 @@ from typing import Final
 import av
 import msgspec
 
+from common.wire.minutes import Turn
+from worker.capture.making.levels import Levels
 from worker.capture.making.sound import RATE, SILENCE_SAMPLES, Writer, samples_of
 from worker.capture.making.work import Stream, TrackReport
 from worker.capture.packets import Line, Packets
+from worker.transcript.whose_track import Whose, whose
 
 MOST_FILES: Final = 256
 _TURN: Final = 1 << 32
@@ -61,6 +65,8 @@ class _File:
         self.path, self.id, self._began_at = path, of.id, began_at
         self.first_at = of.packets[0][0] / 1000
         self.packets = 0
+        self.levels = b""  # as whose_track has them, once it is closed
+        self.duration_s = 0.0
         self._clock = TrackClock()
         self._writer = Writer(str(path))
         self._writer.begin_anew()
@@ -79,17 +85,28 @@ class _File:
             self._writer.put(data)
             self.packets += 1
 
-    def close(self) -> TrackReport:
-        """Raises: av.error.FFmpegError."""
+    def close(self) -> None:
+        """Complete the file, and decode it. Raises: av.error.FFmpegError."""
         self._writer.close()
+        levels, samples = Levels(), 0
         with av.open(str(self.path)) as file:
-            samples = sum(frame.samples for frame in file.decode(audio=0)) if self.packets else 0
-        return TrackReport(self.path.name, self.id, self.first_at, round(samples / RATE, 3), self.packets)
+            for frame in file.decode(audio=0) if self.packets else ():
+                samples += frame.samples
+                levels.put(frame)
+        self.levels, self.duration_s = levels.levels, round(samples / RATE, 3)
+
+    def report(self, whose: Whose) -> TrackReport:
+        return TrackReport(
+            *(self.path.name, self.id, self.first_at, self.duration_s, self.packets),
+            *(whose.voice_s, whose.speaker_id, whose.speaker, whose.share, [*whose.turns]),
+        )
 
 
-def make(streams: Sequence[Stream], began_at: float, folder: Path) -> tuple[list[TrackReport], list[int]]:
-    """Write a file of each track into `folder`. Also returns the indexes of streams that could not be read to their
-    end, or have more tracks than there may be files.
+def make(
+    streams: Sequence[Stream], began_at: float, folder: Path, turns: Sequence[Turn] = ()
+) -> tuple[list[TrackReport], list[int]]:
+    """Write a file of each track into `folder`. `turns`: whom the page marked as speaking when. Also returns the
+    indexes of streams that could not be read to their end, or have more tracks than there may be files.
 
     Raises: av.error.FFmpegError, OSError.
     """
@@ -106,7 +123,11 @@ def make(streams: Sequence[Stream], began_at: float, folder: Path) -> tuple[list
                 files[key].put(of.packets)
         except (msgspec.DecodeError, binascii.Error, ValueError):
             unreadable.append(place)
-    return [report for report in (file.close() for file in files.values()) if report.packets], unreadable
+    for file in files.values():
+        file.close()
+    kept = [file for file in files.values() if file.packets]
+    owners = whose([file.levels for file in kept], began_at, turns)
+    return [file.report(owner) for file, owner in zip(kept, owners, strict=True)], unreadable
 
 
 def _packets(path: Path) -> Iterator[Packets]:

@@ -4,6 +4,8 @@ not load the libraries of that process.
 
 import msgspec
 
+from common.wire.minutes import Turn
+
 
 class Stream(msgspec.Struct, frozen=True):
     """One part. `path`: its file. `media_s`: where in the recording it begins. `anchors`: how many bytes of the file
@@ -21,7 +23,7 @@ class Stream(msgspec.Struct, frozen=True):
 class Work(msgspec.Struct, frozen=True):
     """`sound` and `picture`: the parts. `audio` and `video`: the paths of the files to make of them; an empty one is
     not made. The video gets the sound of `audio`. `packets`: the parts of the tracks, of each of which a file is made
-    in `folder`. `began_at`: when the recording began, in epoch seconds.
+    in `folder`. `began_at`: when the recording began, in epoch seconds. `turns`: whom the page marked as speaking when.
     """
 
     sound: list[Stream]
@@ -32,6 +34,7 @@ class Work(msgspec.Struct, frozen=True):
     packets: list[Stream] = []
     folder: str = ""
     began_at: float = 0.0
+    turns: list[Turn] = []
 
 
 class AudioReport(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ class VideoReport(msgspec.Struct, frozen=True):
 
 class TrackReport(msgspec.Struct, frozen=True):
     """One sound track, in a file of that `name`. `began_at`: when its first packet came. `duration_s`: of what was
-    decoded of the finished file.
+    decoded of the finished file. The rest: common.wire.manifest.SoundTrack.
     """
 
     name: str
@@ -69,6 +72,11 @@ class TrackReport(msgspec.Struct, frozen=True):
     began_at: float
     duration_s: float
     packets: int
+    voice_s: float = 0.0
+    speaker_id: str = ""
+    speaker: str = ""
+    share: float = 0.0
+    turns: list[Turn] = []
 
 
 class WaveformReport(msgspec.Struct, frozen=True):
