@@ -89,7 +89,8 @@ class Segment(Shape, frozen=True):
 
 class Audio(Shape, frozen=True):
     """The one audio file of a recording. `loudness_lufs`: integrated loudness by EBU R128; None for silence.
-    `left_dbfs`, `right_dbfs`: root mean square. `filled_s`: how much silence fills its gaps.
+    `left_dbfs`, `right_dbfs`: root mean square. `filled_s`: how much silence fills its gaps; `mended_s`: how much sound
+    of the tracks does.
     """
 
     path: str
@@ -100,6 +101,7 @@ class Audio(Shape, frozen=True):
     loudness_lufs: float | None = None
     left_dbfs: float | None = None
     right_dbfs: float | None = None
+    mended_s: float = 0.0
 
 
 class Video(Shape, frozen=True):

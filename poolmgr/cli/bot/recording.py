@@ -160,7 +160,8 @@ def _heard(audio: Audio) -> str:
         for side, level in (("left", audio.left_dbfs), ("right", audio.right_dbfs))
     )
     filled = f", {duration(audio.filled_s)} of it filled with silence" if audio.filled_s else ""
-    return f"{audio.path}: {duration(audio.duration_s)}, {audio.bytes / 1e6:.1f} MB, {loud}, {sides}{filled}"
+    mended = f", {duration(audio.mended_s)} with the tracks' sound" if audio.mended_s else ""
+    return f"{audio.path}: {duration(audio.duration_s)}, {audio.bytes / 1e6:.1f} MB, {loud}, {sides}{filled}{mended}"
 
 
 def _whose(track: SoundTrack) -> str:

@@ -41,7 +41,7 @@ WHOLE: Final = Manifest(
     parts=[Part(0, 2000.5)],
     segments=[Segment(0, 0, "segment-000000.webm", 0.5, 2000.5, 2062.5, 750_000, "0f" * 32)],
     gaps=[Gap(2062.5, 2065.0, "browser_gone")],
-    audio=Audio(AUDIO, len(SOUND), hashlib.sha256(SOUND).hexdigest(), 62.5, 1.2, -23.5, -30.0),
+    audio=Audio(AUDIO, len(SOUND), hashlib.sha256(SOUND).hexdigest(), 62.5, 1.2, -23.5, -30.0, mended_s=4.25),
 )
 
 
@@ -90,7 +90,11 @@ def test_it_is_said_how_long_how_loud_and_what_is_missing(poolmgr: CommandLine, 
     shown = poolmgr("recording", "b1").stdout
     assert "attempt 2: sound, by recorder_tab" in shown
     assert "audio.ogg: 1m 02s" in shown
-    assert "-23.5 LUFS, left -30 dBFS, right silent, 1.20 s of it filled with silence" in shown
+    told = " ".join(shown.split())
+    assert (
+        "-23.5 LUFS, left -30 dBFS, right silent, 1.20 s of it filled with silence, 4.25 s with the tracks' sound"
+        in told
+    )
     assert "missing from 00:34:22.500, for 2.50 s: browser_gone" in shown
     before = poolmgr("recording", "b1", "--attempt", "1").stdout
     assert "not finished" in before

@@ -72,7 +72,7 @@ def test_what_is_lost_is_silent_what_comes_in_another_order_is_not_and_all_is_wh
     early = [(came_ms, rtp, data) for came_ms, rtp, data in sent if came_ms < (BEGAN_AT + 4) * 1000]
     late = [(came_ms + 5, rtp, data) for came_ms, rtp, data in sent[len(early) :]]
     stream = stored(tmp_path / "tracks-0", line(7, early), line(7, late))
-    [made], unreadable = tracks.make([stream], BEGAN_AT, tmp_path)
+    [made], unreadable, _ = tracks.make([stream], BEGAN_AT, tmp_path)
     assert (made.name, made.id, made.began_at, made.packets, unreadable) == ("track-000.ogg", "id-7", 1002.0, 125, [])
     assert made.duration_s == pytest.approx(5.0, abs=0.05)
     (first, until), (again, last) = loud(tmp_path / made.name)
@@ -85,7 +85,7 @@ def test_each_track_of_each_part_has_a_file_and_what_is_damaged_costs_no_other(t
     second = stored(tmp_path / "tracks-1", line(0, sent))
     with (tmp_path / "tracks-0").open("ab") as file:
         file.write(b'{"at": "never"}\n')
-    made, unreadable = tracks.make([first, second], BEGAN_AT, tmp_path)
+    made, unreadable, _ = tracks.make([first, second], BEGAN_AT, tmp_path)
     assert [(each.name, each.id) for each in made] == [
         ("track-000.ogg", "id-0"),
         ("track-001.ogg", "id-1"),
@@ -101,11 +101,11 @@ def test_a_track_is_whose_the_page_marked_while_it_was_heard(tmp_path: Path) -> 
 
     stream = stored(tmp_path / "tracks-0", heard(0, 1.0, 3.0), heard(1, 5.0, 2.0))
     turns = [Turn("p1", "Ann", BEGAN_AT + 1.5, BEGAN_AT + 4.0), Turn("p2", "Ben", BEGAN_AT + 5.5, BEGAN_AT + 7.0)]
-    made, _ = tracks.make([stream], BEGAN_AT, tmp_path, turns)
+    made, _, _ = tracks.make([stream], BEGAN_AT, tmp_path, turns)
     assert [(each.id, each.speaker_id, each.speaker) for each in made] == [("id-0", "p1", "Ann"), ("id-1", "p2", "Ben")]
     assert [each.voice_s for each in made] == pytest.approx([3.0, 2.0], abs=0.2)
     assert min(each.share for each in made) > 0.9
-    unmarked, _ = tracks.make([stream], BEGAN_AT, tmp_path)
+    unmarked, _, _ = tracks.make([stream], BEGAN_AT, tmp_path)
     assert [(each.speaker, each.share) for each in unmarked] == [("", 0.0)] * 2
 
 
@@ -115,7 +115,7 @@ def test_more_tracks_than_there_may_be_files_are_said_to_be_missing(
     monkeypatch.setattr(tracks, "MOST_FILES", 2)
     one = [(BEGAN_AT * 1000, 0, SILENCE)]
     stream = stored(tmp_path / "tracks-0", *(line(number, one) for number in range(3)))
-    made, unreadable = tracks.make([stream], BEGAN_AT, tmp_path)
+    made, unreadable, _ = tracks.make([stream], BEGAN_AT, tmp_path)
     assert (len(made), unreadable) == (2, [0])
 
 

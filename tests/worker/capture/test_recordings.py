@@ -14,7 +14,7 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
 from common.wire.messages import BotEnded, Leave
 from common.wire.vocabulary import Reason
-from lab.recorded.received import Heard, listen
+from lab.recorded.received import RATE, Heard, listen
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
@@ -150,21 +150,22 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
 
 
 @pytest.mark.long
-async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another_one_begins(
-    recorded: Recorded,
+async def test_silence_in_the_recorder_while_somebody_speaks_is_told_another_one_begins_and_the_tracks_mend_it(
+    tmp_path: Path,
     driver: Driver,
     room: str,
     somebody: Page,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    recorded = Recorded(tmp_path, tracks=True)
     monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 3.0)
     async with harness_of(recorded, driver, room) as harness:
         await go_in(harness)
-        await wait_until(lambda: recorded.spooled)
+        await wait_until(lambda: recorded.spooled and recorded.packets)
         recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
         assert isinstance(recorder, TabRecorder)
         await recorder.tab.evaluate("poolmgrKept.getAudioTracks()[0].enabled = false")
-        began = time.monotonic()
+        began, silent_at = time.monotonic(), time.time()
         await wait_until(lambda: any(did.startswith("capture_failed") for did in story(harness)))
         assert time.monotonic() - began < 15
         await wait_until(lambda: recorded.parts == 2)
@@ -172,3 +173,10 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_and_another
         await harness.gone()
     made = await finished(recorded)
     assert "silent" in {gap.cause for gap in made.gaps}
+    assert made.audio
+    assert made.audio.mended_s > 2
+    heard = listen(recorded.file(AUDIO))
+    for late_s in (1.0, 1.5, 2.0):
+        at = round((silent_at + late_s - made.began_at) * RATE)
+        left, crossed = heard.tones(440, at)
+        assert (left, crossed < -40) == (pytest.approx(-12, abs=3), True)

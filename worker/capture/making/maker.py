@@ -185,7 +185,8 @@ def store_folder(spool: Spool) -> str:
 
 
 def _audio(report: AudioReport, size: int, sha256: str) -> Audio:
-    return Audio(AUDIO, size, sha256, report.duration_s, report.filled_s, report.loudness_lufs, *report.dbfs)
+    measured = report.duration_s, report.filled_s, report.loudness_lufs
+    return Audio(AUDIO, size, sha256, *measured, *report.dbfs, mended_s=report.mended_s)
 
 
 def _video(report: VideoReport, size: int, sha256: str) -> Video:

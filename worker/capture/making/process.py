@@ -16,7 +16,10 @@ import msgspec
 
 from common.wire.manifest import THUMBNAILS, WAVEFORM
 from worker.capture.making import picture, sound, tracks
+from worker.capture.making.mending import Mender
+from worker.capture.making.sound import Silence
 from worker.capture.making.stills import Screenshots, Stills, Strip
+from worker.capture.making.tracks import Made
 from worker.capture.making.waveform import Waveform
 from worker.capture.making.work import Work, WorkResult
 
@@ -25,7 +28,14 @@ _NICENESS: Final = 10
 
 def make(work: Work) -> WorkResult:
     folder, waveform = Path(work.folder), Waveform()
-    audio, unread_audio = sound.make(work.sound, work.audio, waveform.put) if work.audio else (None, list[int]())
+    try:
+        of_tracks = tracks.make(work.packets, work.began_at, folder, work.turns)
+    except av.error.FFmpegError:  # the recording of the whole is there without them
+        of_tracks = Made([], list(range(len(work.packets))), [])
+    audio, unread_audio = None, list[int]()
+    if work.audio:
+        patches = Mender(of_tracks.heard) if of_tracks.heard else Silence()
+        audio, unread_audio = sound.make(work.sound, work.audio, waveform.put, patches)
     seen: list[tuple[Strip, Screenshots]] = []
 
     def seen_by(duration_s: float) -> list[Stills]:
@@ -39,14 +49,10 @@ def make(work: Work) -> WorkResult:
     for path, report in ((work.audio, audio), (work.video, video)):
         if path and not report:
             Path(path).unlink(missing_ok=True)
-    try:
-        of_tracks, unread_tracks = tracks.make(work.packets, work.began_at, folder, work.turns)
-    except av.error.FFmpegError:  # the recording of the whole is there without them
-        of_tracks, unread_tracks = [], list(range(len(work.packets)))
     peaks = waveform.save(folder / WAVEFORM)
     thumbnails = seen[0][0].save(folder / THUMBNAILS) if seen else None
     screenshots = seen[0][1].taken if seen else []
-    unread = unread_audio, unread_video, of_tracks, unread_tracks
+    unread = unread_audio, unread_video, of_tracks.reports, of_tracks.unread
     return WorkResult(audio, video, *unread, peaks, thumbnails, screenshots)
 
 

@@ -1,5 +1,6 @@
 """Makes the audio file of a recording. Packets are copied, not encoded again. Each has the time at which it was
-captured, and silence is filled in where the recorder has none, so the file keeps to the wall clock.
+captured, and silence is filled in where the recorder has none, so the file keeps to the wall clock. Where there are
+tracks, it is filled with what they have (mending.py).
 
 Then the whole file is decoded, as a player would: what is reported about it is measured.
 """
@@ -8,8 +9,8 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
-from typing import Any, Final
+from itertools import pairwise, repeat
+from typing import Any, Final, Protocol
 
 import av
 import av.error
@@ -24,6 +25,8 @@ JITTER_S: Final = 0.002
 SILENCE: Final = b"\xfc\xff\xfe"
 """An Opus packet of 20 ms (RFC 6716, 3.1): full band CELT in stereo, one empty frame."""
 SILENCE_SAMPLES: Final = 960
+SILENT_BYTES: Final = 24
+"""An Opus packet of silence has 3 to 8 bytes, as Chromium and ffmpeg encode it; one with sound has hundreds."""
 ARRIVAL_S: Final = 0.07
 """The least time between the moment at which the page has played a packet to its end and the arrival of the chunk that
 ends with it. Measured against what a page played itself: 70 to 74 ms, also with a load of 12 to 20 on 2 cores.
@@ -45,18 +48,47 @@ def samples_of(packet: bytes) -> int:
     return frame * (1, 2, 2)[code]
 
 
+class Patches(Protocol):
+    """What stands in for sound that the recorder has not. Times are samples of the recording."""
+
+    def is_spoken_through(self, begins: int, end: int) -> bool:
+        """Whether silence of the recorder is damage there."""
+        ...
+
+    def packets(self, begins: int, count: int) -> Iterator[bytes]:
+        """So many packets of 20 ms from `begins` on."""
+        ...
+
+
+class Silence:
+    """There is nothing else."""
+
+    def is_spoken_through(self, begins: int, end: int) -> bool:
+        del begins, end
+        return False
+
+    def packets(self, begins: int, count: int) -> Iterator[bytes]:
+        del begins
+        return repeat(SILENCE, count)
+
+
+_SILENCE: Final = Silence()
+
+
 class Writer:
-    """Writes packets one after the other. `position`: where the next one begins; `filled`: how much silence was filled
-    in. Both in samples.
+    """Writes packets one after the other. `position`: where the next one begins; `filled` and `mended`: how much
+    silence and how much sound `patches` filled in. All in samples.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patches: Patches = _SILENCE) -> None:
         self._file: Any = av.open(
             path, "w", format="ogg", options={"fflags": "bitexact"}
         )  # the same input gives the same file
         self._stream: Any = None
+        self._patches = patches
         self.position = 0
         self.filled = 0
+        self.mended = 0
 
     def begin(self, template: Any) -> None:
         if self._stream is None:
@@ -67,10 +99,13 @@ class Writer:
         self._stream = self._file.add_stream("libopus", rate=RATE, layout="stereo")
 
     def fill(self, until: int) -> None:
-        """Write packets of silence, as many as fit before `until`."""
-        if until > self.position:
-            for _ in range(min((until - self.position) // SILENCE_SAMPLES, MOST_FILLED // SILENCE_SAMPLES)):
-                self.put(SILENCE)
+        """Write packets in place of what was not recorded, as many as fit before `until`."""
+        count = min((until - self.position) // SILENCE_SAMPLES, MOST_FILLED // SILENCE_SAMPLES)
+        for data in self._patches.packets(self.position, count) if count > 0 else ():
+            self.put(data)
+            if len(data) > SILENT_BYTES:
+                self.mended += SILENCE_SAMPLES
+            else:
                 self.filled += SILENCE_SAMPLES
 
     def put(self, data: bytes) -> None:
@@ -91,18 +126,18 @@ def _nobody(_frame: Any) -> None:
 
 
 def make(
-    streams: Sequence[Stream], out: str, hear: Callable[[Any], None] = _nobody
+    streams: Sequence[Stream], out: str, hear: Callable[[Any], None] = _nobody, patches: Patches = _SILENCE
 ) -> tuple[AudioReport | None, list[int]]:
     """Write the file `out`, if there is any sound. Also returns the indexes of streams that could not be read to their
-    end. `hear`: gets each decoded frame of the file, and then None.
+    end. `hear`: gets each decoded frame of the file, and then None. `patches`: stands in where nothing was recorded.
 
     Raises: av.error.FFmpegError.
     """
-    writer = Writer(out)
+    writer = Writer(out, patches)
     unreadable: list[int] = []
     for place, stream in enumerate(streams):
         try:
-            _copy(stream, writer)
+            _copy(stream, writer, patches)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
             if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be undamaged
                 raise
@@ -111,17 +146,22 @@ def make(
     if not writer.position:
         return None, unreadable
     duration_s, loudness, sides = listen(out, hear)
-    return AudioReport(round(duration_s, 3), round(writer.filled / RATE, 3), loudness, sides), unreadable
+    filled_s, mended_s = (round(samples / RATE, 3) for samples in (writer.filled, writer.mended))
+    return AudioReport(round(duration_s, 3), filled_s, loudness, sides, mended_s), unreadable
 
 
-def _copy(stream: Stream, writer: Writer) -> None:
+def _copy(stream: Stream, writer: Writer, patches: Patches) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
         if begins_s is None:
             continue
         played_s = stream.media_s + begins_s
-        if played_s >= 0:  # earlier sounds were heard before the recording began, and are left out
-            writer.fill(round(played_s * RATE))
-            writer.put(data)
+        if played_s < 0:  # earlier sounds were heard before the recording began, and are left out
+            continue
+        begins = round(played_s * RATE)
+        if len(data) <= SILENT_BYTES and patches.is_spoken_through(begins, begins + samples_of(data)):
+            continue  # a hole, which is filled before the next packet
+        writer.fill(begins)
+        writer.put(data)
     writer.fill(round((stream.media_s + stream.ends_s) * RATE))
 
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import av
 import msgspec
@@ -31,6 +31,23 @@ second it takes 40 s.
 """
 _JUMP_MS: Final = 1000.0
 """A packet that is later than this by its RTP time shows that these times went on without packets, or began anew."""
+
+
+class Heard(NamedTuple):
+    """A track's file, which begins when the recording does, and how loud it is: levels of whose_track.py."""
+
+    path: Path
+    levels: bytes
+
+
+class Made(NamedTuple):
+    """`unread`: the indexes of streams that could not be read to their end, or have more tracks than there may be
+    files.
+    """
+
+    reports: list[TrackReport]
+    unread: list[int]
+    heard: list[Heard]
 
 
 class TrackClock:
@@ -102,11 +119,8 @@ class _File:
         )
 
 
-def make(
-    streams: Sequence[Stream], began_at: float, folder: Path, turns: Sequence[Turn] = ()
-) -> tuple[list[TrackReport], list[int]]:
-    """Write a file of each track into `folder`. `turns`: whom the page marked as speaking when. Also returns the
-    indexes of streams that could not be read to their end, or have more tracks than there may be files.
+def make(streams: Sequence[Stream], began_at: float, folder: Path, turns: Sequence[Turn] = ()) -> Made:
+    """Write a file of each track into `folder`. `turns`: whom the page marked as speaking when.
 
     Raises: av.error.FFmpegError, OSError.
     """
@@ -127,7 +141,8 @@ def make(
         file.close()
     kept = [file for file in files.values() if file.packets]
     owners = whose([file.levels for file in kept], began_at, turns)
-    return [file.report(owner) for file, owner in zip(kept, owners, strict=True)], unreadable
+    reports = [file.report(owner) for file, owner in zip(kept, owners, strict=True)]
+    return Made(reports, unreadable, [Heard(file.path, file.levels) for file in kept])
 
 
 def _packets(path: Path) -> Iterator[Packets]:

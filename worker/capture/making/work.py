@@ -38,14 +38,15 @@ class Work(msgspec.Struct, frozen=True):
 
 
 class AudioReport(msgspec.Struct, frozen=True):
-    """Measured on the finished audio file. `filled_s`: how much silence was filled in. `dbfs`: of left and right; None
-    for silence.
+    """Measured on the finished audio file. `filled_s`: how much silence was filled in; `mended_s`: how much sound of
+    the tracks. `dbfs`: of left and right; None for silence.
     """
 
     duration_s: float
     filled_s: float
     loudness_lufs: float | None
     dbfs: list[float | None]
+    mended_s: float = 0.0
 
 
 class VideoReport(msgspec.Struct, frozen=True):
