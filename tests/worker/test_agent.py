@@ -381,14 +381,18 @@ async def test_what_a_dead_agent_left_can_be_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_it_waits_for_a_redis_that_is_away_and_says_where(
-    machine_with_own_redis: Machine, own_redis: RedisServer
+async def test_a_service_whose_redis_is_away_is_ready_all_the_same_and_says_where_it_looks_for_it(
+    light_machine: Machine, tmp_path: Path
 ) -> None:
-    own_redis.stop()
-    agent = machine_with_own_redis.run()
-    assert re.search(r'"address": ?"unix:///tmp/[^"]+"', await agent.logged("redis_unavailable"))
+    systemd, nobody = Notified(tmp_path / "notify"), f"unix://{tmp_path}/nobody"
+    light_machine.environment |= {"NOTIFY_SOCKET": systemd.address, "POOLMGR_REDIS__URL": nobody}
+    agent = light_machine.run()
+    assert re.search(rf'"address": ?"{nobody}"', await agent.logged("redis_unavailable"))
+    await wait_until(lambda: "READY=1" in systemd.hear())
+    assert "STATUS=0 idle, 0 busy, Redis not reached" in systemd.said
     agent.process.send_signal(signal.SIGTERM)
     assert await agent.exit_code() == 0
+    systemd.close()
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -472,37 +476,35 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(light_machine:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_second_signal_makes_the_bots_leave_now(light_machine: Machine) -> None:
+async def test_a_service_tells_systemd_what_it_has_feeds_its_watchdog_and_at_a_second_signal_its_bots_leave_now(
+    light_machine: Machine, tmp_path: Path
+) -> None:
+    systemd = Notified(tmp_path / "notify")
+    light_machine.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
     agent = await light_machine.agent()
-    await agent.enter("w1", "b1")
+    assert "READY=1" in systemd.hear()
+    await agent.warmed("w1")
+    await wait_until(lambda: "STATUS=1 idle, 0 busy, Redis reached" in systemd.hear())
+    await agent.enter("w1", "b1", warm=False)
+    await wait_until(lambda: "STATUS=0 idle, 1 busy, Redis reached" in systemd.hear())
+    fed = systemd.said.count("WATCHDOG=1")
+    await wait_until(lambda: systemd.hear().count("WATCHDOG=1") > fed)
     agent.process.send_signal(signal.SIGTERM)
+    await wait_until(lambda: "STOPPING=1" in systemd.hear())
+    await wait_until(lambda: "STATUS=stops, 0 idle, 1 busy, Redis reached" in systemd.hear())
     await agent.seen(Heartbeat, lambda event: event.stopping)
     agent.process.send_signal(signal.SIGTERM)
     assert await agent.exit_code() == 0
     assert (await agent.seen(BotEnded)).reason is Reason.SHUTDOWN
     assert agent.browsers() == []
+    systemd.close()
 
 
 # Its successor
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_after_a_handover_the_next_agent_goes_on_with_all_workers(light_machine: Machine) -> None:
-    agent = await light_machine.agent()
-    await agent.enter("w1", "b1")
-    await agent.warmed("w2")
-    left = agent.leaders()
-    agent.process.send_signal(signal.SIGUSR1)
-    assert await agent.exit_code() == 0
-    successor = await light_machine.agent()
-    await successor.holds("w1", WorkerReport(WorkerState.BUSY, "b1", 1))
-    await successor.holds("w2", WorkerReport(WorkerState.IDLE))
-    assert successor.leaders() == left
-    await goes_on(successor, "w1", "b1")
-
-
-@pytest.mark.asyncio(loop_scope="session")
-async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_end_meanwhile(
+async def test_the_next_agent_finds_its_workers_again_after_a_handover_and_after_a_death_and_ends_what_ended_meanwhile(
     light_machine: Machine,
 ) -> None:
     agent = await light_machine.agent()
@@ -510,22 +512,30 @@ async def test_the_next_agent_finds_its_workers_again_and_ends_what_came_to_an_e
         await agent.enter(worker_id, bot_id)
     for worker_id in ("idle", "idle-died"):
         await agent.warmed(worker_id)
-    left = agent.leaders("goes-on", "idle")
-    await agent.kill()
-    await agent.assign(agent.join("elsewhere", "b2", attempt=2))
-    for leader in agent.leaders("died", "idle-died"):
+    all_left, left = agent.leaders(), agent.leaders("goes-on", "idle")
+    agent.process.send_signal(signal.SIGUSR1)
+    assert await agent.exit_code() == 0
+    second = await light_machine.agent()
+    for worker_id, bot_id in (("goes-on", "b1"), ("moved-on", "b2"), ("died", "b3")):
+        await second.holds(worker_id, WorkerReport(WorkerState.BUSY, bot_id, 1))
+    for worker_id in ("idle", "idle-died"):
+        await second.holds(worker_id, WorkerReport(WorkerState.IDLE))
+    assert second.leaders() == all_left
+    await second.kill()
+    await second.assign(second.join("elsewhere", "b2", attempt=2))
+    for leader in second.leaders("died", "idle-died"):
         os.kill(leader, signal.SIGKILL)
-    successor = await light_machine.agent()
-    assert (await successor.ended("b2")).reason is Reason.SUPERSEDED
-    assert (await successor.ended("b3")).reason is Reason.BROWSER_CRASHED
+    third = await light_machine.agent()
+    assert (await third.ended("b2")).reason is Reason.SUPERSEDED
+    assert (await third.ended("b3")).reason is Reason.BROWSER_CRASHED
     for worker_id in ("moved-on", "died", "idle-died"):
-        await successor.gone(worker_id)
-    await successor.holds("goes-on", WorkerReport(WorkerState.BUSY, "b1", 1))
-    await successor.holds("idle", WorkerReport(WorkerState.IDLE))
-    assert successor.leaders() == left
-    assert successor.folders() == ["goes-on", "idle"]
-    await successor.enter("idle", "b4", warm=False)
-    await goes_on(successor, "goes-on", "b1")
+        await third.gone(worker_id)
+    await third.holds("goes-on", WorkerReport(WorkerState.BUSY, "b1", 1))
+    await third.holds("idle", WorkerReport(WorkerState.IDLE))
+    assert third.leaders() == left
+    assert third.folders() == ["goes-on", "idle"]
+    await third.enter("idle", "b4", warm=False)
+    await goes_on(third, "goes-on", "b1")
 
 
 async def goes_on(successor: Agent, worker_id: str, bot_id: str) -> None:
@@ -540,76 +550,32 @@ async def goes_on(successor: Agent, worker_id: str, bot_id: str) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_the_next_agent_finds_its_meetings_again_while_redis_is_away(
+async def test_what_ends_in_an_outage_of_redis_is_told_in_order_also_by_the_next_agent(
     machine_with_own_redis: Machine, own_redis: RedisServer
 ) -> None:
     machine = machine_with_own_redis
     agent = await machine.agent()
     await agent.enter("w1", "b1")
     own_redis.stop()
+    await ends_untold(agent, "w1")
+    own_redis.start()
+    assert (await agent.gone("w1")).cause is GoneCause.SPENT
+    assert story(await agent.events(), "w1") == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
+    await agent.enter("w2", "b2")  # it obeys again
+    own_redis.stop()
     await agent.kill()
     successor = machine.run()
     await successor.logged("worker_adopted")
-    for browser in agent.leaders():  # ends while nobody can be told
-        os.kill(browser, signal.SIGKILL)
-    await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
+    await ends_untold(successor, "w2")
     await successor.kill()
     own_redis.start()
     await machine.agent()
-    await agent.gone("w1")
-    told = story(await agent.events(), "w1")
-    assert told == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
+    await agent.gone("w2")
+    assert story(await agent.events(), "w2") == ["WorkerWarm", "joining", "in_meeting", "BotEnded", "WorkerGone"]
 
 
-@pytest.mark.asyncio(loop_scope="session")
-async def test_events_of_a_redis_outage_arrive_in_order(
-    machine_with_own_redis: Machine, own_redis: RedisServer
-) -> None:
-    agent = await machine_with_own_redis.agent()
-    await agent.enter("w1", "b1")
-    own_redis.stop()
-    for browser in agent.leaders():
+async def ends_untold(agent: Agent, worker_id: str) -> None:
+    """Its browser ends, and with it its bot, while nobody can be told."""
+    for browser in agent.leaders(worker_id):
         os.kill(browser, signal.SIGKILL)
-    await wait_until(lambda: not (agent.state_dir / "workers" / "w1").exists())
-    own_redis.start()
-    gone = await agent.seen(WorkerGone)
-    assert gone.cause is GoneCause.SPENT
-    told = story(await agent.events(), "w1")
-    assert told[-2:] == ["BotEnded", "WorkerGone"]
-    assert told.count("BotEnded") == told.count("WorkerGone") == 1
-    await agent.order(Retire("w2"))
-    assert (await agent.gone("w2")).cause is GoneCause.MISSING, "it obeys again"
-
-
-@pytest.mark.asyncio(loop_scope="session")
-async def test_as_a_service_of_systemd_it_says_what_it_has_and_feeds_its_watchdog(
-    light_machine: Machine, tmp_path: Path
-) -> None:
-    systemd = Notified(tmp_path / "notify")
-    light_machine.environment |= {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "200000"}
-    agent = await light_machine.agent()
-    assert "READY=1" in systemd.hear()
-    await agent.warmed("w1")
-    await wait_until(lambda: "STATUS=1 idle, 0 busy, Redis reached" in systemd.hear())
-    await agent.enter("w1", "bot", warm=False)
-    await wait_until(lambda: "STATUS=0 idle, 1 busy, Redis reached" in systemd.hear())
-    fed = systemd.said.count("WATCHDOG=1")
-    await wait_until(lambda: systemd.hear().count("WATCHDOG=1") > fed)
-    agent.process.send_signal(signal.SIGTERM)
-    await wait_until(lambda: "STOPPING=1" in systemd.hear())
-    await wait_until(lambda: "STATUS=stops, 0 idle, 1 busy, Redis reached" in systemd.hear())
-    agent.process.send_signal(signal.SIGTERM)
-    assert await agent.exit_code() == 0
-    systemd.close()
-
-
-@pytest.mark.asyncio(loop_scope="session")
-async def test_a_service_whose_redis_is_away_is_ready_all_the_same(machine: Machine, tmp_path: Path) -> None:
-    systemd = Notified(tmp_path / "notify")
-    machine.environment |= {"NOTIFY_SOCKET": systemd.address, "POOLMGR_REDIS__URL": "redis://127.0.0.1:1/0"}
-    agent = machine.run()
-    await wait_until(lambda: "READY=1" in systemd.hear())
-    assert "STATUS=0 idle, 0 busy, Redis not reached" in systemd.said
-    agent.process.send_signal(signal.SIGTERM)
-    assert await agent.exit_code() == 0
-    systemd.close()
+    await wait_until(lambda: worker_id not in agent.folders())
