@@ -15,7 +15,7 @@ from aiohttp import web
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.wire.messages import WorkerGone, WorkerWarm
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with
+from tests.worker.conftest import Harness, light_pool, pool_with
 from worker.chromium import warm_pages
 from worker.chromium.display import RECORDING_PROGRAMS
 from worker.chromium.driver import Driver
@@ -94,7 +94,7 @@ def copies(tmp_path: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name[-1].isdecimal()] if folder.exists() else []
 
 
-async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
+async def test_a_fresh_worker_of_this_agent_and_the_next_has_the_code_and_nothing_else_of_the_visit(
     tmp_path: Path, driver: Driver, site: Site
 ) -> None:
     other = tmp_path / warm_pages.VISITOR / f"0123456789abcdef-{time.time():.0f}"
@@ -122,49 +122,39 @@ async def test_a_fresh_worker_has_the_code_and_nothing_else_of_the_visit(
         assert site.requests[-1].cookies == {}
         assert [cookie.get("name") for cookie in await page.context.cookies()] == ["page"], "of this visit"
         await wait_until(lambda: len(harness.browsers()) == 1)
-    # The next agent of this state folder need not visit anything.
+    # The next agent of this state folder need not visit anything, not for workers with a display either.
     site.requests.clear()
-    async with kept_warm(tmp_path, driver, site.address) as harness:
+    can_show = all(map(shutil.which, RECORDING_PROGRAMS))
+    capture = CaptureSettings(store=str(tmp_path / "store"), video="display") if can_show else None
+    async with kept_warm(tmp_path, driver, site.address, capture=capture) as harness:
         await harness.warm()
+        assert harness.pool.reports()["w1"].display == can_show
         assert copies(tmp_path) == [copy]
         assert site.requests == []
+        page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+        assert page
+        await page.goto(site.address)
+        assert [request.path for request in site.requests] == ["/"]
         # A copy that is half gone is none.
         (copy / "Code Cache").rename(tmp_path / "elsewhere")
         harness.pool._warm_pages.copy_cache(tmp_path / "profile")  # pyright: ignore[reportPrivateUsage]
         assert not (tmp_path / "profile" / "Default").exists()
 
 
-@pytest.mark.skipif(not all(map(shutil.which, RECORDING_PROGRAMS)), reason="needs Xvfb, PulseAudio and ffmpeg")
-async def test_a_worker_with_a_display_has_the_code_of_the_visit_of_one_without(
-    tmp_path: Path, driver: Driver, site: Site
-) -> None:
-    capture = CaptureSettings(store=str(tmp_path / "store"), video="display")
-    async with kept_warm(tmp_path, driver, site.address, capture=capture) as harness:
-        await wait_until(lambda: copies(tmp_path))
-        await harness.warm()
-        assert harness.pool.reports()["w1"].display
-        page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
-        assert page
-        await page.goto(site.address)
-        assert (site.asked("/"), site.asked("/code.js")) == (warm_pages.VISITS + 1, 1)
-
-
-async def test_pages_are_visited_anew_when_they_are_out_of_date(tmp_path: Path, driver: Driver, site: Site) -> None:
-    # Some clients live behind a fragment, and are loaded as often for all that.
-    async with kept_warm(tmp_path, driver, f"{site.address}#/client", refresh_s=0.1):
-        first = (await wait_until(lambda: copies(tmp_path)))[0]
-        assert site.asked("/") >= warm_pages.VISITS
-        await wait_until(lambda: any(copy != first for copy in copies(tmp_path)))
-        assert len(copies(tmp_path)) <= 2
-
-
-async def test_a_page_that_cannot_be_loaded_is_said_once_and_keeps_nobody_from_being_warm(
+async def test_a_page_that_cannot_be_loaded_is_said_once_keeps_nobody_from_being_warm_and_is_visited_anew(
     tmp_path: Path, driver: Driver, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.status = 503
-    async with kept_warm(tmp_path, driver, site.address, refresh_s=0.1) as harness:
+    # Some clients live behind a fragment, and are loaded as often for all that.
+    async with kept_warm(tmp_path, driver, f"{site.address}#/client", refresh_s=0.1) as harness:
         harness.pool.warm("w1")
         await wait_until(lambda: site.asked("/") >= 2 and harness.seen(WorkerWarm))
+        site.status = 200
+        site.requests.clear()
+        await wait_until(lambda: site.asked("/") >= warm_pages.VISITS and site.asked("/code.js"))
+        before = copies(tmp_path)
+        await wait_until(lambda: any(copy not in before for copy in copies(tmp_path)))
+        await wait_until(lambda: len(copies(tmp_path)) <= 2)
     said = capsys.readouterr().out
     assert said.count("warm_page_failed") == 1
     assert "HTTP 503" in said
@@ -183,8 +173,8 @@ async def test_a_cache_that_is_too_large_is_not_used(
 async def test_a_visitor_is_no_orphan_while_its_agent_lives_and_is_one_afterwards(
     tmp_path: Path, driver: Driver
 ) -> None:
-    launcher = Launcher(Profile(find_chromium("")), tmp_path)
-    async with pool_with(tmp_path, WorkerSettings(memory_reserve_mb=0), driver) as harness:
+    async with light_pool(tmp_path, driver, WorkerSettings()) as harness:
+        launcher = Launcher(Profile(tmp_path / "stand-in"), tmp_path)
         chromium = await launcher.launch(warm_pages.VISITOR)
         assert await harness.pool.sweep(3) == []
         os.kill(chromium.leader.pid, 0)
