@@ -184,12 +184,14 @@ _HIDDEN: Final[dict[str, list[tuple[Layout, ...]]]] = {
     ("platform", "wording"),
     [*((code, 1) for code in CODES), *(pytest.param(code, 0, marks=pytest.mark.long) for code in CODES)],
 )
-async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_it_is_final(
-    pages: tuple[Site, Browser], receiver: Receiver, platform: str, wording: int
+async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_it_is_final_and_written_down(
+    pages: tuple[Site, Browser], receiver: Receiver, tmp_path: Path, platform: str, wording: int
 ) -> None:
     layout = _HIDDEN[platform][wording]
     scenario = Scenario(people=("Ann", "Ben"), wording=wording, layout=layout)
-    async with bot_in(pages, platform, receiver.url, scenario) as bot:
+    store, made = tmp_path / "store", list[BotTranscribed]()
+    minutes_outbox = MinutesOutbox("vm1", tmp_path / "minutes", Store(CaptureSettings(store=str(store))), made.append)
+    async with bot_in(pages, platform, receiver.url, scenario, minutes_outbox) as bot:
         await wait_until(lambda: "turned captions on" in bot.meeting.noted)
         await say(bot, "Ann", "Good morning everyone shall we begin", "1")
         await wait_until(lambda: receiver.finals)
@@ -197,10 +199,8 @@ async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_i
             bot.meeting.caption("Ann", "", "1")
         await say(bot, "Ben", "Yes please I have three points", "2")
         await wait_until(lambda: len(receiver.finals) == 2)
-    assert receiver.finals == [
-        ("Ann", "Good morning everyone shall we begin"),
-        ("Ben", "Yes please I have three points"),
-    ]
+    said = [("Ann", "Good morning everyone shall we begin"), ("Ben", "Yes please I have three points")]
+    assert receiver.finals == said
     assert [report for report in receiver.reports if not report["is_final"]]
     assert {(report["bot_id"], report["custom_attributes"]["a"]) for report in receiver.reports} == {("b1", 1)}
     assert [note for note in bot.meeting.noted if note.startswith("turned captions")] == ["turned captions on"]
@@ -208,6 +208,15 @@ async def test_what_is_said_is_told_with_who_says_it_as_it_grows_and_once_when_i
     assert FeedStatus.CONNECTED in bot.statuses
     assert bot.reports[-1].taken
     assert bot.reports[-1].dropped == 0
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(minutes_outbox.finish(set), name="finish")
+        await wait_until(lambda: any(each.finished for each in made))
+        finishing.cancel()
+    written = minutes.decode((store / "b1" / "1" / minutes.TRANSCRIPT).read_bytes())
+    assert [(utterance.speaker, utterance.text) for utterance in written.utterances] == said
+    assert written.utterances[0].began_at < written.utterances[1].began_at
+    spoken = minutes.decode((store / "b1" / "1" / minutes.SPEAKERS).read_bytes())
+    assert {turn.speaker for turn in spoken.turns} <= {"Ann", "Ben"}
 
 
 async def test_a_page_without_captions_is_said_to_have_none_and_the_call_goes_on(
@@ -234,27 +243,3 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
         receiver.answers = [200]
         await wait_until(lambda: len(receiver.finals) == 3)
     assert [text for _, text in receiver.finals] == ["the first of them", "then a second one", "and now the third"]
-
-
-async def test_afterwards_there_is_a_transcript_with_who_said_what_and_when(
-    pages: tuple[Site, Browser], tmp_path: Path
-) -> None:
-    store, heard = tmp_path / "store", list[BotTranscribed]()
-    minutes_outbox = MinutesOutbox("vm1", tmp_path / "minutes", Store(CaptureSettings(store=str(store))), heard.append)
-    async with bot_in(pages, "google_meet", "", Scenario(people=("Ann", "Ben")), minutes_outbox) as bot:
-        await wait_until(lambda: "turned captions on" in bot.meeting.noted)
-        await say(bot, "Ann", "Good morning everyone shall we begin", "1")
-        await say(bot, "Ben", "Yes please I have three points", "2")
-        await wait_until(lambda: "three points" in (tmp_path / "minutes" / "b1@1").read_text())
-    async with asyncio.TaskGroup() as tasks:
-        finishing = tasks.create_task(minutes_outbox.finish(set), name="finish")
-        await wait_until(lambda: any(each.finished for each in heard))
-        finishing.cancel()
-    written = minutes.decode((store / "b1" / "1" / minutes.TRANSCRIPT).read_bytes())
-    assert [(utterance.speaker, utterance.text) for utterance in written.utterances] == [
-        ("Ann", "Good morning everyone shall we begin"),
-        ("Ben", "Yes please I have three points"),
-    ]
-    assert written.utterances[0].began_at < written.utterances[1].began_at
-    spoken = minutes.decode((store / "b1" / "1" / minutes.SPEAKERS).read_bytes())
-    assert {turn.speaker for turn in spoken.turns} <= {"Ann", "Ben"}
