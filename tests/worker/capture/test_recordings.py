@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page
 
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
-from common.wire.messages import BotEnded, Leave
+from common.wire.messages import BotEnded, BotSaw
 from common.wire.vocabulary import Reason
 from lab.recorded.received import RATE, Heard, listen
 from tests.fork_server import ForkServer
@@ -48,26 +48,43 @@ def assert_as_long_as_the_meeting(heard: Heard, made: Manifest, took_s: float) -
     assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4)
 
 
-async def test_both_sides_of_a_meeting_are_in_one_file_though_the_store_was_away_and_the_browser_is_killed(
-    recorded: Recorded, driver: Driver, room: str, somebody: Page
+async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_died_and_the_browser_is_killed(
+    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
 ) -> None:
-    recorded.block_store()
-    async with harness_of(recorded, driver, room) as harness:
-        await go_in(harness)
-        await wait_until(lambda: any("does not take" in did for did in story(harness)))
-        assert all(oct(path.stat().st_mode)[-3:] == "600" for path in recorded.spooled)
-        assert recorded.recordings.spooled_bytes >= sum(path.stat().st_size for path in recorded.spooled[:1])
-        recorded.unblock_store()
-        await wait_until(lambda: recorded.segments)
-        await asyncio.sleep(2.5)  # longer than what may be lost: a segment is there just after a fetch
-        killed_at = time.time()
-        os.killpg(harness.browsers()[0], signal.SIGKILL)
-        await harness.gone()
-    made = await finished(recorded)
+    recorded = Recorded(tmp_path)
+    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
+        machine.environment["POOLMGR_CAPTURE__STORE"] = recorded.settings.store
+        machine.environment["POOLMGR_CAPTURE__ANNOUNCEMENT"] = "This is recorded"
+        async with somebody_in(somebodys, machine.meeting) as ann:
+            agent = await machine.agent()
+            recorded.block_store()
+            await agent.enter("w1", "b1")
+            began = time.time()
+            await agent.seen(BotSaw, lambda saw: "the store does not take" in saw.did)
+            assert all(oct(path.stat().st_mode)[-3:] == "600" for path in recorded.spooled)
+            recorded.unblock_store()
+            said = ann.locator("#chat li").filter(has_text="This is recorded")
+            await said.wait_for()
+            await agent.kill()
+            await asyncio.sleep(2)
+            successor = await machine.agent()
+            await successor.logged("worker_adopted")
+            stored = len(recorded.segments)
+            await wait_until(lambda: len(recorded.segments) > stored)
+            assert await said.count() == 1, "the second agent says it no second time"
+            await asyncio.sleep(2.5)  # longer than what may be lost: a segment is there just after a fetch
+            killed_at = time.time()
+            os.killpg(successor.leaders("w1")[0], signal.SIGKILL)
+            assert (await successor.ended("b1")).reason is Reason.BROWSER_CRASHED
+            took_s = time.time() - began
+            await wait_until(lambda: recorded.file(FINAL).exists())
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert_true_to(made, recorded)
+    assert len(made.parts) == 1
     assert {gap.cause for gap in missing(made)} <= {"browser_gone"}
     assert made.audio
     heard = listen(recorded.file(AUDIO))
+    assert_as_long_as_the_meeting(heard, made, took_s)
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1)
     assert killed_at - made.began_at > 4, "there is more than what may be lost"
     assert made.segments[-1].ended_at > killed_at - 2, "all but the last two seconds are there"
@@ -81,39 +98,8 @@ async def test_both_sides_of_a_meeting_are_in_one_file_though_the_store_was_away
     assert made.audio.loudness_lufs is not None
     # Nobody asked for a picture: there is none anywhere.
     assert (made.kinds, made.video, {segment.kind for segment in made.segments}) == (("audio",), None, {"audio"})
-    kept = [path for path in recorded.folder.parent.rglob("*") if path.suffix in (".ivf", ".mkv", ".mp4")]
+    kept = [path for path in recorded.folder.parent.parent.rglob("*") if path.suffix in (".ivf", ".mkv", ".mp4")]
     assert kept == []
-
-
-async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
-    fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
-) -> None:
-    recorded = Recorded(tmp_path)
-    async with machine_with(fork_server, redis_server, prefix, tmp_path) as machine:
-        machine.environment["POOLMGR_CAPTURE__STORE"] = recorded.settings.store
-        machine.environment["POOLMGR_CAPTURE__ANNOUNCEMENT"] = "This is recorded"
-        async with somebody_in(somebodys, machine.meeting) as ann:
-            agent = await machine.agent()
-            await agent.enter("w1", "b1")
-            began = time.time()
-            await wait_until(lambda: recorded.spooled)
-            said = ann.locator("#chat li").filter(has_text="This is recorded")
-            await said.wait_for()
-            await agent.kill()
-            await asyncio.sleep(2)
-            successor = await machine.agent()
-            await successor.logged("worker_adopted")
-            killed = len(recorded.segments)
-            await wait_until(lambda: len(recorded.segments) > killed)
-            await successor.order(Leave("w1", "b1", 1))
-            await successor.ended("b1")
-            assert await said.count() == 1, "the second agent says it no second time"
-            took_s = time.time() - began
-            await wait_until(lambda: recorded.file(FINAL).exists())
-    made = manifest.decode(recorded.file(FINAL).read_bytes())
-    assert_true_to(made, recorded)
-    assert (len(made.parts), missing(made)) == (1, [])
-    assert_as_long_as_the_meeting(listen(recorded.file(AUDIO)), made, took_s)
 
 
 @pytest.mark.long
