@@ -20,6 +20,7 @@ from tests.examples import load_profile
 from tests.fork_server import ForkServer
 from tests.guardian import guarded
 from tests.measuring import Measuring
+from tests.moto_server import moto_server
 
 __all__ = ["pytest_runtestloop"]
 
@@ -130,6 +131,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 def fork_server() -> Generator[ForkServer]:
     """Starts our programs as processes of their own, for little."""
     with ForkServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The address of a server of moto's that all tests share: each has a table, group or queue of its own."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 

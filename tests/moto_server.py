@@ -1,5 +1,6 @@
 """moto's server: Amazon's services in memory. It knows no lifecycle hooks, no throttling, and is never behind."""
 
+import importlib
 import os
 import socket
 import subprocess
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lab.parts.ports import free_ports
 
@@ -35,6 +38,19 @@ def moto_server(folder: Path) -> Generator[str]:
     yield f"http://127.0.0.1:{port}"
     process.kill()
     process.wait()
+
+
+@cache
+def _loader(data_path: str | None) -> Any:
+    return importlib.import_module("botocore.loaders").create_loader(data_path)
+
+
+@pytest.fixture(autouse=True)
+def descriptions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that describe Amazon's calls: a program has one session, which reads them for a third of a second. For
+    a folder whose tests have a session each.
+    """
+    monkeypatch.setattr("botocore.session.create_loader", _loader)
 
 
 @cache

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -22,18 +21,11 @@ from common.webhooks.envelope import deletion, render
 from common.webhooks.signature import headers
 from common.wire.vocabulary import BotState
 from tests.mirror.dynamo import Dynamo
-from tests.moto_server import moto_server
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "mirror"
 SECRET, OLD_SECRET, FOREIGN = (f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3))
 RECORD = Record.from_hash({"bot_id": "b", "callback_url": "https://x/", "custom_attributes": "{}", "user_id": "u"})
 NOW = 1_800_000_000.0
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with moto_server(tmp_path_factory.mktemp("moto")) as server:
-        yield server
 
 
 class Receiver:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,11 @@ from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.mirroring import Mirrored
 from poolmgr.store.scripts import load_scripts
 from tests.mirror.dynamo import Dynamo
-from tests.moto_server import moto_server
+from tests.moto_server import descriptions_are_read_once as descriptions_are_read_once
 from tests.waiting import PATIENCE_S, wait_until
 
 LINK = "http://127.0.0.1:8090/r/x"
 KEEP_S = 1000.0
-
-
-@pytest.fixture(scope="package")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    with moto_server(tmp_path_factory.mktemp("moto")) as server:
-        yield server
 
 
 class Bots:

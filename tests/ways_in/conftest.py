@@ -24,7 +24,7 @@ from poolmgr.store.leader.arrivals import Arrivals
 from poolmgr.store.reading.views import Views
 from tests.fork_server import ForkServer
 from tests.manager.conftest import Manager, Scene
-from tests.moto_server import aws_client, moto_server
+from tests.moto_server import aws_client
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -96,10 +96,10 @@ class Visit:
 
 @pytest.fixture(scope="package")
 def house(
-    fork_server: ForkServer, redis_server: str, tmp_path_factory: pytest.TempPathFactory, sqs_server: str
+    fork_server: ForkServer, redis_server: str, tmp_path_factory: pytest.TempPathFactory, moto: str
 ) -> Generator[House]:
     prefix, folder = f"ways-{os.getpid()}-{time.monotonic_ns()}", tmp_path_factory.mktemp("ways")
-    asyncio.run(create_queue(sqs_server, "shared"))
+    asyncio.run(create_queue(moto, "shared"))
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     manager = Manager(
         fork_server,
@@ -107,11 +107,11 @@ def house(
         prefix,
         folder,
         **QUEUES,
-        POOLMGR_SQS__QUEUE_URL=queue_url(sqs_server, "shared"),
-        POOLMGR_SQS__ENDPOINT_URL=sqs_server,
+        POOLMGR_SQS__QUEUE_URL=queue_url(moto, "shared"),
+        POOLMGR_SQS__ENDPOINT_URL=moto,
         POOLMGR_API__TOKENS=f'[{{ name = "tests", sha256 = "{digest}" }}]',
     )
-    house = House(redis_server, prefix, manager, queue_url(sqs_server, "shared"))
+    house = House(redis_server, prefix, manager, queue_url(moto, "shared"))
     with agent_beside(house):
         manager.start()
         yield house
@@ -165,13 +165,6 @@ class Counting(Arrivals):
 # SQS
 
 
-@pytest.fixture(scope="session")
-def sqs_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """The address of an SQS that holds its queues in memory."""
-    with moto_server(tmp_path_factory.mktemp("sqs")) as server:
-        yield server
-
-
 def queue_url(server: str, name: str) -> str:
     return f"{server}/123456789012/{name}"
 
@@ -193,12 +186,21 @@ async def send(server: str, name: str, *bodies: str) -> None:
             await client.send_message(QueueUrl=queue_url(server, name), MessageBody=body)
 
 
-async def is_empty(server: str, name: str) -> bool:
-    """Whether the queue holds nothing more, nor has handed out anything that may come again."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+async def emptied(server: str, name: str) -> None:
+    """Wait until the queue holds nothing more, nor has handed out anything that may come again."""
     async with sqs(server) as client:
-        answer = await client.get_queue_attributes(QueueUrl=queue_url(server, name), AttributeNames=names)
-        return all(int(answer["Attributes"][name]) == 0 for name in names)
+        await wait_until(lambda: _is_empty(client, server, name))
+
+
+async def is_empty(server: str, name: str) -> bool:
+    async with sqs(server) as client:
+        return await _is_empty(client, server, name)
+
+
+async def _is_empty(client: Any, server: str, name: str) -> bool:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    answer = await client.get_queue_attributes(QueueUrl=queue_url(server, name), AttributeNames=names)
+    return all(int(answer["Attributes"][name]) == 0 for name in names)
 
 
 class Gate:
@@ -244,7 +246,7 @@ class Gate:
 
 
 @pytest.fixture
-async def gate(sqs_server: str) -> AsyncGenerator[Gate]:
-    gate = Gate(sqs_server)
+async def gate(moto: str) -> AsyncGenerator[Gate]:
+    gate = Gate(moto)
     yield gate
     await gate.shut()

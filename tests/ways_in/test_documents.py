@@ -35,7 +35,7 @@ def test_every_way_in_is_shown() -> None:
 
 @pytest.mark.parametrize(("section", "language", "text"), SHOWN, ids=lambda value: value if "\n" not in value else "")
 async def test_what_is_shown_makes_one_bot(
-    house: House, visit: Visit, sqs_server: str, section: str, language: str, text: str
+    house: House, visit: Visit, moto: str, section: str, language: str, text: str
 ) -> None:
     await wait_until(visit.views.leads)
     before = {record["bot_id"] for record in await visit.records()}
@@ -48,7 +48,7 @@ async def test_what_is_shown_makes_one_bot(
     }
     for shown, ours in here.items():
         text = text.replace(shown, ours)
-    environment = {**os.environ, **QUEUES, "POOLMGR_TOKEN": TOKEN, "AWS_ENDPOINT_URL_SQS": sqs_server}
+    environment = {**os.environ, **QUEUES, "POOLMGR_TOKEN": TOKEN, "AWS_ENDPOINT_URL_SQS": moto}
     command = {"sh": ("bash", "-euc", text), "python": (sys.executable, "-c", text)}[language]
     await asyncio.to_thread(subprocess.run, command, env=environment, check=True, capture_output=True, timeout=100)
 

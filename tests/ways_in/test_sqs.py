@@ -21,6 +21,7 @@ from tests.ways_in.conftest import (
     House,
     Visit,
     create_queue,
+    emptied,
     is_empty,
     queue_url,
     send,
@@ -52,38 +53,36 @@ async def until_bots(scene: Scene, *users: str) -> None:
     await visit.redis.aclose()
 
 
-async def test_a_message_becomes_a_bot_and_is_deleted(house: House, visit: Visit, sqs_server: str) -> None:
-    await send(sqs_server, "shared", job("sqs"))
+async def test_a_message_becomes_a_bot_and_is_deleted(house: House, visit: Visit, moto: str) -> None:
+    await send(moto, "shared", job("sqs"))
     record = await visit.ended("sqs")
     assert house.meetings.entries[record["bot_id"]] == 1
-    await wait_until(lambda: is_empty(sqs_server, "shared"))
+    await emptied(moto, "shared")
 
 
-async def test_a_message_that_is_no_job_is_kept_with_the_reason(visit: Visit, sqs_server: str) -> None:
-    await send(sqs_server, "shared", "mark-a not json", json.dumps({"meeting_link": LINK, "filler": "mark-b" * 45_000}))
+async def test_a_message_that_is_no_job_is_kept_with_the_reason(visit: Visit, moto: str) -> None:
+    await send(moto, "shared", "mark-a not json", json.dumps({"meeting_link": LINK, "filler": "mark-b" * 45_000}))
     assert (await visit.rejected("mark-a"))[0] == "not_json"
     assert (await visit.rejected("mark-b"))[0] == "too_large"
-    await wait_until(lambda: is_empty(sqs_server, "shared"))
+    await emptied(moto, "shared")
 
 
-async def test_a_message_that_comes_again_makes_no_second_bot(scene: Scene, gate: Gate, sqs_server: str) -> None:
-    await create_queue(sqs_server, "again", visibility_s=1)
-    await send(sqs_server, "again", job("once"))
+async def test_a_message_that_comes_again_makes_no_second_bot(scene: Scene, gate: Gate, moto: str) -> None:
+    await create_queue(moto, "again", visibility_s=1)
+    await send(moto, "again", job("once"))
     gate.loses_deletes = 1
     await gate.open()
     manager_of(scene, gate, "again")
     await gate.deletes.acquire()
     await gate.deletes.acquire()  # it came twice
-    await wait_until(lambda: is_empty(sqs_server, "again"))
-    await send(sqs_server, "again", job("after"))
+    await emptied(moto, "again")
+    await send(moto, "again", job("after"))
     await until_bots(scene, "once", "after")
 
 
-async def test_a_manager_killed_before_it_could_delete_makes_no_second_bot(
-    scene: Scene, gate: Gate, sqs_server: str
-) -> None:
-    await create_queue(sqs_server, "killed", visibility_s=1)
-    await send(sqs_server, "killed", *(job(f"user-{number}") for number in range(3)))
+async def test_a_manager_killed_before_it_could_delete_makes_no_second_bot(scene: Scene, gate: Gate, moto: str) -> None:
+    await create_queue(moto, "killed", visibility_s=1)
+    await send(moto, "killed", *(job(f"user-{number}") for number in range(3)))
     gate.holds_deletes = True
     await gate.open()
     manager = manager_of(scene, gate, "killed")
@@ -91,18 +90,18 @@ async def test_a_manager_killed_before_it_could_delete_makes_no_second_bot(
     manager.kill()
     marks = [key async for key in scene.redis.scan_iter(match=scene.keys.taken_from_sqs("*"))]
     assert len(marks) == 3, "before a message is deleted its job is durable"
-    assert not await is_empty(sqs_server, "killed")
+    assert not await is_empty(moto, "killed")
     gate.holds_deletes = False
     manager.start()
-    await wait_until(lambda: is_empty(sqs_server, "killed"))
+    await emptied(moto, "killed")
     await until_bots(scene, "user-0", "user-1", "user-2")
 
 
 async def test_a_queue_that_is_away_ends_no_term_and_is_read_when_it_is_back(
-    scene: Scene, gate: Gate, sqs_server: str, tmp_path: Path
+    scene: Scene, gate: Gate, moto: str, tmp_path: Path
 ) -> None:
-    await create_queue(sqs_server, "away", visibility_s=1)  # a wait that was cut off may have received it
-    await send(sqs_server, "away", job("first"))
+    await create_queue(moto, "away", visibility_s=1)  # a wait that was cut off may have received it
+    await send(moto, "away", job("first"))
     manager_of(scene, gate, "away")
 
     def events() -> list[str]:
@@ -116,28 +115,28 @@ async def test_a_queue_that_is_away_ends_no_term_and_is_read_when_it_is_back(
     await gate.shut()
     await wait_until(lambda: events().count("sqs_unreachable") == 2)
     await gate.open()
-    await send(sqs_server, "away", job("second"))
+    await send(moto, "away", job("second"))
     await until_bots(scene, "first", "second")
     assert events() == ["term_begun", "sqs_unreachable", "sqs_reached", "sqs_unreachable", "sqs_reached"]
 
 
 async def test_while_the_list_is_long_messages_stay_in_their_queue(
-    scene: Scene, sqs_server: str, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    await create_queue(sqs_server, "long")
-    await send(sqs_server, "long", job("patient"))
+    await create_queue(moto, "long")
+    await send(moto, "long", job("patient"))
     await scene.redis.set(scene.keys.epoch, 1, ex=600)
     await scene.redis.lpush(scene.keys.jobs, *[b"{}"] * 10_000)
     arrivals = Counting(scene.redis, scene.keys, 1)
-    settings = SqsSettings(queue_url=queue_url(sqs_server, "long"), endpoint_url=sqs_server, region="eu-west-1")
+    settings = SqsSettings(queue_url=queue_url(moto, "long"), endpoint_url=moto, region="eu-west-1")
     async with asyncio.TaskGroup() as group:
         loop = group.create_task(Sqs(settings).follow(arrivals))
         await wait_until(lambda: arrivals.refusals)
-        assert not await is_empty(sqs_server, "long")
+        assert not await is_empty(moto, "long")
         await scene.redis.delete(scene.keys.jobs)
-        await wait_until(lambda: is_empty(sqs_server, "long"))
+        await emptied(moto, "long")
         loop.cancel()  # while it waits for the next message, up to 20 s
     assert await scene.redis.lrange(scene.keys.jobs, 0, -1) == [job("patient").encode()]
 
