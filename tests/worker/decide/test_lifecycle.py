@@ -295,7 +295,7 @@ def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_th
             screen, "notice", participants=2 if counted else None, audio_packets=0 if counted else now, holds_s=1
         )
 
-    story = [(1, meeting(2, 1)), *((now, note_people(now)) for now in range(7, 300))]
+    story = [(1, meeting(2, 1)), *((now, note_people(now)) for now in range(9, 300, 5))]
     state, done = live(story)
     assert (state.phase, state.screen) == (BotState.IN_MEETING, Screen.IN_MEETING)
     assert clicks_of(done) == []
@@ -310,10 +310,10 @@ def test_what_a_notice_says_of_others_is_not_said_to_a_bot_that_sees_or_hears_th
 @pytest.mark.parametrize("screen", [Screen.REMOVED, Screen.ENDED, Screen.LEFT, Screen.CONNECTION_LOST, Screen.SIGN_IN])
 def test_words_of_an_end_over_a_call_that_is_still_there_end_nothing(screen: Screen) -> None:
     words = Seen(screen, "words", behind="free", media="connected")
-    story = [(1, meeting()), *((now, words) for now in range(2, 300))]
+    story = [(1, meeting()), *((now, words) for now in range(2, 300, 3))]
     assert live(story)[0].screen is Screen.IN_MEETING
     assert ends_for([*story, (301, Seen(screen, "words"))]) is not None, "and now it is gone"
-    alone = [(1, meeting(1)), *((now, Seen(screen, "words", 1, behind="free")) for now in range(2, 503))]
+    alone = [(1, meeting(1)), *((now, Seen(screen, "words", 1, behind="free")) for now in range(2, 503, 4))]
     assert ends_for(alone) is Reason.NO_ONE_JOINED, "no other clock stands still meanwhile"
 
 
@@ -328,7 +328,7 @@ def test_what_the_page_itself_says_over_a_call_is_believed_after_a_while(media: 
     story: list[tuple[float, Observation]] = [(1, call), (9, over()), (8.9 + holds_s, over())]
     assert ends_for(story) is None
     assert ends_for([*story, (9 + holds_s, over())]) is Reason.REMOVED_BY_HOST
-    heard = [*story, *((now, over(now)) for now in range(20, 300))]
+    heard = [*story, *((now, over(now)) for now in range(19, 300, 4))]
     assert ends_for(heard) is None, "somebody is heard"
 
 

@@ -14,11 +14,11 @@ from worker.decide.words import Observation, Screen, Seen
 
 LOUD: Final = 0.1
 QUIET: Final = VOICE_LEVEL / 2
-TURN_S: Final = 0.5  # from one look to the next
+TURN_S: Final = 1.0  # from one look to the next
 
 
 class Call:
-    """A meeting looked at twice a second, with what was received so far."""
+    """A meeting looked at once a second, with what was received so far."""
 
     def __init__(self) -> None:
         self.now = 1.0
