@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Final, Literal
 
 import msgspec
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import ConsoleMessage, Error, Page, Request, Response, ViewportSize, async_playwright, expect
 from yarl import URL
 
 from common.config.settings import CaptureSettings, ProbeSettings, ProbesSettings
@@ -54,12 +54,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncGenerator[Browser]:
-    """One for all: each test has contexts of its own."""
+async def screen() -> AsyncGenerator[Page]:
+    """One for all: a new one takes a second of a processor. Each test has an origin of its own on it."""
     expect.set_options(timeout=PATIENCE_S * 1000)  # of a busy machine
     async with async_playwright() as playwright:
         browser = await launch(playwright)
-        yield browser
+        context = await browser.new_context()
+        yield await context.new_page()
         await browser.close()
 
 
@@ -70,36 +71,62 @@ async def fleet(redis_server: str, prefix: str) -> AsyncGenerator[Fleet]:
     await world.redis.aclose()
 
 
+WIDE: Final[ViewportSize] = {"width": 1280, "height": 800}
+NARROW: Final[ViewportSize] = {"width": 360, "height": 640}
+
+
 @asynccontextmanager
-async def looking(browser: Browser, call: Caller, token: str = TOKEN, **how: Any) -> AsyncGenerator[Page]:
-    """A page on which somebody typed the token. Nothing that it logs is an error when it is done."""
-    context = await browser.new_context(**how)
-    page = await context.new_page()
+async def at_the_door(page: Page, call: Caller, size: ViewportSize = WIDE) -> AsyncGenerator[Page]:
+    """The page before anybody typed a token. Nothing that it logs is an error when it is done."""
     faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: faults.append(said.text) if "Content Security" in said.text else None)
+
+    def fail(error: Error) -> None:
+        faults.append(str(error))
+
+    def hear(said: ConsoleMessage) -> None:
+        faults.extend([said.text] if "Content Security" in said.text else [])
+
+    page.on("pageerror", fail)
+    page.on("console", hear)
+    await page.set_viewport_size(size)
+    await page.emulate_media(color_scheme="light")
     await page.goto(call.base)
+    try:
+        yield page
+    finally:
+        page.remove_listener("pageerror", fail)
+        page.remove_listener("console", hear)
+        await page.context.set_offline(False)
+        await page.evaluate("() => sessionStorage.clear()")
+        await page.goto("about:blank")
+    assert faults == []
+
+
+@asynccontextmanager
+async def looking(page: Page, call: Caller, token: str = TOKEN, size: ViewportSize = WIDE) -> AsyncGenerator[Page]:
+    """The page once somebody typed the token."""
+    async with at_the_door(page, call, size):
+        await enter(page, token)
+        yield page
+        assert token not in page.url
+
+
+async def enter(page: Page, token: str) -> None:
     await page.get_by_label("API token").fill(token)
     await page.get_by_label("API token").press("Enter")
     await expect(page.locator("#connection")).to_contain_text("live")
-    yield page
-    assert faults == []
-    assert token not in page.url
-    await context.close()
 
 
-async def test_an_empty_fleet_says_what_to_do(browser: Browser, fleet: Fleet) -> None:
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+async def test_an_empty_fleet_says_what_to_do(screen: Page, fleet: Fleet) -> None:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#no-vms")).to_contain_text("poolmgr-worker run")
         await expect(page.locator("#no-bots")).to_be_visible()
         await expect(page.locator("#enough")).to_contain_text("No bot was given a worker in the last hour.")
         await expect(page.locator("#connection")).to_have_text("live · nobody leads")
 
 
-async def test_a_wrong_token_is_refused_and_not_kept(browser: Browser, fleet: Fleet) -> None:
-    async with fleet.world.serving() as call:
-        page = await browser.new_page()
-        await page.goto(call.base)
+async def test_a_wrong_token_is_refused_and_not_kept(screen: Page, fleet: Fleet) -> None:
+    async with fleet.world.serving() as call, at_the_door(screen, call) as page:
         await expect(page.get_by_label("API token")).to_be_focused()
         await page.keyboard.type("pm_guessed")
         await page.keyboard.press("Enter")
@@ -107,10 +134,10 @@ async def test_a_wrong_token_is_refused_and_not_kept(browser: Browser, fleet: Fl
         assert await page.evaluate("() => sessionStorage.length") == 0
 
 
-async def test_three_vms_and_a_bot_with_a_hostile_name(browser: Browser, fleet: Fleet) -> None:
+async def test_three_vms_and_a_bot_with_a_hostile_name(screen: Page, fleet: Fleet) -> None:
     await fleet.grow(3)
     await fleet.hand.enter("b1", bot_name=HOSTILE)
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#vms tbody tr")).to_have_count(3)
         await expect(page.locator("#vms tbody tr").first).to_contain_text("1 warming, 3 idle, 1 busy")
         await expect(page.locator("#bots tbody th a")).to_have_text(HOSTILE)
@@ -136,10 +163,10 @@ async def test_three_vms_and_a_bot_with_a_hostile_name(browser: Browser, fleet: 
         assert "owned" not in await page.title()
 
 
-async def test_a_reader_finds_no_buttons(browser: Browser, fleet: Fleet) -> None:
+async def test_a_reader_finds_no_buttons(screen: Page, fleet: Fleet) -> None:
     await fleet.grow(1)
     await fleet.hand.enter("b1")
-    async with fleet.world.serving() as call, looking(browser, call, READER) as page:
+    async with fleet.world.serving() as call, looking(screen, call, READER) as page:
         for address, shows in (("#/bot/b1", "What happened"), ("#/vm/vm-0", "Workers (5)")):
             await page.evaluate("(to) => { location.hash = to; }", address)
             await expect(page.locator("#detail")).to_contain_text(shows)
@@ -154,19 +181,19 @@ MIDDLE = """async (image) => {
 
 
 async def test_who_may_looks_at_what_a_bot_sees_for_as_long_as_the_page_of_the_bot_is_open(
-    browser: Browser, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    screen: Page, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the agent's own eyes, a real page and a real Redis, which keeps nothing of it."""
     await fleet.hand.enter("b1", bot_name="Looked at")
     redis, keys = fleet.world.redis, fleet.world.keys
-    seen = await browser.new_page()
+    seen = await screen.context.new_page()
     await seen.set_content("<body style='background: rgb(0, 200, 0)'>")
     monkeypatch.setattr(onlookers, "DEADLINE_S", 60.0)  # of a machine that does ten other things
     looks = Looks(fleet.world.settings.redis, "vm-a")
     there = Onlookers(looks, lambda bot_id: Looked("w1", seen) if bot_id == "b1" else None)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(there.run())
-        async with fleet.world.serving() as call, looking(browser, call, LOOKER) as page:
+        async with fleet.world.serving() as call, looking(screen, call, LOOKER) as page:
             before = {key async for key in redis.scan_iter(f"{keys.prefix}:*")}
             await page.evaluate("() => { location.hash = '#/bot/b1'; }")
             await page.get_by_role("button", name="Look at its page").press("Enter")
@@ -181,14 +208,15 @@ async def test_who_may_looks_at_what_a_bot_sees_for_as_long_as_the_page_of_the_b
             await wait_until(lambda: there.looked_at == [])
         running.cancel()
     await looks.close()
+    await seen.close()
 
 
 async def test_a_thousand_vms_are_there_at_once_and_change_as_they_are(
-    browser: Browser, fleet: Fleet, record_property: Callable[[str, object], None]
+    screen: Page, fleet: Fleet, record_property: Callable[[str, object], None]
 ) -> None:
     await fleet.grow(1000, bots=60)
     await fleet.world.redis.delete(fleet.world.keys.alive("vm-777"))
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#vms tbody tr")).to_have_count(100)
         await expect(page.locator("#vms tbody tr").first).to_contain_text("vm-777")  # the sick ones first
         await expect(page.locator("#numbers")).to_contain_text("999 of 1000")
@@ -220,19 +248,28 @@ FETCHED = """() => performance.getEntriesByType("resource")
 
 
 async def test_no_frame_of_a_large_fleet_has_much_to_do_and_nothing_is_waited_for_that_is_not_needed(
-    browser: Browser, fleet: Fleet
+    screen: Page, fleet: Fleet
 ) -> None:
     await fleet.grow(1000, bots=100)
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#bots tbody tr")).to_have_count(100)
-        await page.add_init_script(f"({FRAMES})()")
         told: list[str] = []
-        page.on("request", lambda request: told.append(f"asked {URL(request.url).path}"))
-        page.on("response", lambda answer: told.append(f"answered {URL(answer.url).path}"))
-        await page.reload()
-        await expect(page.locator("#vms tbody tr")).to_have_count(100)
-        await expect(page.locator("#bots tbody tr")).to_have_count(100)
-        frames = await page.evaluate("() => frames_")
+
+        def asks(request: Request) -> None:
+            told.append(f"asked {URL(request.url).path}")
+
+        def answers(answer: Response) -> None:
+            told.append(f"answered {URL(answer.url).path}")
+
+        page.on("request", asks)
+        page.on("response", answers)
+        async with await page.add_init_script(f"({FRAMES})()"):
+            await page.reload()
+            await expect(page.locator("#vms tbody tr")).to_have_count(100)
+            await expect(page.locator("#bots tbody tr")).to_have_count(100)
+            frames = await page.evaluate("() => frames_")
+        page.remove_listener("request", asks)
+        page.remove_listener("response", answers)
         made = [max(later[n] - before[n] for n in (0, 1)) for before, later in pairwise(frames)]
         assert max(made) <= 40
         assert told.index("asked /page/live") < told.index("answered /page/me")
@@ -240,10 +277,10 @@ async def test_no_frame_of_a_large_fleet_has_much_to_do_and_nothing_is_waited_fo
 
 
 async def test_a_cut_line_is_shown_as_cut_and_goes_on_with_what_came_and_went_meanwhile(
-    browser: Browser, fleet: Fleet
+    screen: Page, fleet: Fleet
 ) -> None:
     await fleet.grow(45)
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#vms tbody tr")).to_have_count(45)
         await page.get_by_role("link", name="vm-44").focus()
         await page.context.set_offline(True)
@@ -259,10 +296,10 @@ async def test_a_cut_line_is_shown_as_cut_and_goes_on_with_what_came_and_went_me
 
 
 async def test_a_page_that_is_asked_for_while_the_line_is_cut_says_so_in_our_words_and_comes_later(
-    browser: Browser, fleet: Fleet
+    screen: Page, fleet: Fleet
 ) -> None:
     await fleet.hand.enter("b1", bot_name="Asked for")
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await page.context.set_offline(True)
         await page.evaluate("() => { location.hash = '#/bot/b1'; }")
         await expect(page.locator("#detail")).to_contain_text("The manager does not answer.")
@@ -271,7 +308,7 @@ async def test_a_page_that_is_asked_for_while_the_line_is_cut_says_so_in_our_wor
 
 
 async def test_whoever_leads_the_page_of_each_manager_says_who_and_that_of_one_that_is_gone_that_it_is(
-    browser: Browser, fleet: Fleet
+    screen: Page, fleet: Fleet
 ) -> None:
     api, metrics = free_ports(2)
     settings = fleet.world.settings
@@ -285,9 +322,9 @@ async def test_whoever_leads_the_page_of_each_manager_says_who_and_that_of_one_t
             call = await of_first.enter_async_context(fleet.world.leading())
             standby = group.create_task(Manager(second).run(asyncio.Event()), name="standby")
             await wait_until(lambda: listens(api))
-            first = await of_first.enter_async_context(looking(browser, call))
+            first = await of_first.enter_async_context(looking(screen, call))
             there = Caller(f"http://127.0.0.1:{api}", call._session, TOKEN)  # pyright: ignore[reportPrivateUsage]
-            async with looking(browser, there) as page:
+            async with looking(await screen.context.new_page(), there) as page:
                 await expect(page.locator("#connection")).to_contain_text("epoch")
                 before = await page.locator("#connection").inner_text()
                 assert before == await first.locator("#connection").inner_text()
@@ -297,6 +334,7 @@ async def test_whoever_leads_the_page_of_each_manager_says_who_and_that_of_one_t
                 await expect(first.locator("#connection")).to_contain_text("Cut off")
                 await expect(page.locator("#connection")).to_contain_text("leads")
                 await expect(page.locator("#connection")).not_to_have_text(before)
+            await page.close()
         standby.cancel()
 
 
@@ -318,9 +356,9 @@ async def fill(fleet: Fleet) -> None:
     await fleet.world.views.request(DrainRequested("vm-1"), By("ana@bastion", Way.COMMAND_LINE))
 
 
-async def test_probes_and_who_did_what_have_pages_of_their_own(browser: Browser, fleet: Fleet) -> None:
+async def test_probes_and_who_did_what_have_pages_of_their_own(screen: Page, fleet: Fleet) -> None:
     await fill(fleet)
-    async with fleet.world.serving() as call, looking(browser, call) as page:
+    async with fleet.world.serving() as call, looking(screen, call) as page:
         await page.get_by_role("link", name="Probes").press("Enter")
         await expect(page.locator("#detail h1")).to_be_focused()
         row = page.get_by_role("row", name="meet")
@@ -336,30 +374,26 @@ async def test_probes_and_who_did_what_have_pages_of_their_own(browser: Browser,
 
 
 @pytest.mark.parametrize("width", [pytest.param(360, marks=pytest.mark.long), 1280])
-async def test_nothing_is_found_that_keeps_anybody_from_using_it(browser: Browser, fleet: Fleet, width: int) -> None:
+async def test_nothing_is_found_that_keeps_anybody_from_using_it(screen: Page, fleet: Fleet, width: int) -> None:
     """By axe-core, with all its rules, those for good practice included; in the dark with those on colours."""
     await fill(fleet)
-    how: dict[str, Any] = {"viewport": {"width": width, "height": 800}}
-    async with fleet.world.serving() as call:
-        door = await browser.new_page(**how)
-        await door.goto(call.base)
-        await expect(door.get_by_label("API token")).to_be_visible()
-        found = {"door": await faults(door)}
-        await door.close()
-        async with looking(browser, call, **how) as page:
-            for address in ADDRESSES:
-                await page.evaluate("(to) => { location.hash = to; }", address)
-                await expect(page.locator("main section:visible h1")).to_be_visible()
-                await expect(page.locator("#detail")).not_to_contain_text("Asking")
-                found[address] = await faults(page)
-            await page.evaluate("() => { location.hash = '#/bot/b1'; }")
-            await page.get_by_role("button", name="Have it leave").click()
-            await expect(page.locator("#ask")).to_be_visible()
-            found["a question"] = await faults(page)
-            await page.get_by_role("button", name="Cancel").click()
-            await page.context.set_offline(True)
-            await expect(page.locator("#connection")).to_contain_text("Cut off")
-            found["cut off"] = await faults(page)
+    async with fleet.world.serving() as call, at_the_door(screen, call, {"width": width, "height": 800}) as page:
+        await expect(page.get_by_label("API token")).to_be_visible()
+        found = {"door": await faults(page)}
+        await enter(page, TOKEN)
+        for address in ADDRESSES:
+            await page.evaluate("(to) => { location.hash = to; }", address)
+            await expect(page.locator("main section:visible h1")).to_be_visible()
+            await expect(page.locator("#detail")).not_to_contain_text("Asking")
+            found[address] = await faults(page)
+        await page.evaluate("() => { location.hash = '#/bot/b1'; }")
+        await page.get_by_role("button", name="Have it leave").click()
+        await expect(page.locator("#ask")).to_be_visible()
+        found["a question"] = await faults(page)
+        await page.get_by_role("button", name="Cancel").click()
+        await page.context.set_offline(True)
+        await expect(page.locator("#connection")).to_contain_text("Cut off")
+        found["cut off"] = await faults(page)
     assert {where: these for where, these in found.items() if these} == {}
 
 
@@ -385,10 +419,10 @@ async def faults(page: Page) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
-async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet, scheme: str) -> None:
+async def test_it_is_readable_on_a_narrow_screen(screen: Page, fleet: Fleet, scheme: Literal["light", "dark"]) -> None:
     await fill(fleet)
-    small: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "color_scheme": scheme}
-    async with fleet.world.serving() as call, looking(browser, call, **small) as page:
+    async with fleet.world.serving() as call, looking(screen, call, size=NARROW) as page:
+        await page.emulate_media(color_scheme=scheme)
         await expect(page.locator("#bots tbody tr")).to_have_count(2)
         for address in ADDRESSES:
             await page.evaluate("(to) => { location.hash = to; }", address)
@@ -398,7 +432,7 @@ async def test_it_is_readable_on_a_narrow_screen(browser: Browser, fleet: Fleet,
             await page.screenshot(path=Path(folder) / f"narrow-{scheme}.png")
 
 
-async def test_a_finished_recording_is_shown_at_a_glance(browser: Browser, fleet: Fleet, tmp_path: Path) -> None:
+async def test_a_finished_recording_is_shown_at_a_glance(screen: Page, fleet: Fleet, tmp_path: Path) -> None:
     capture = CaptureSettings(store=str(tmp_path / "store"))
     fleet.world.settings = msgspec.structs.replace(fleet.world.settings, capture=capture)
     folder = tmp_path / "store" / "b1" / "1"
@@ -421,7 +455,7 @@ async def test_a_finished_recording_is_shown_at_a_glance(browser: Browser, fleet
     await fleet.hand.end("b1")
     done = {"manifest_status": "completed", "audio_status": "processed", "video_status": "processed", "video": "1"}
     await fleet.world.redis.hset(fleet.world.keys.bot("b1"), mapping=done)
-    async with fleet.world.serving() as call, looking(browser, call, READER) as page:
+    async with fleet.world.serving() as call, looking(screen, call, READER) as page:
         await page.evaluate("() => { location.hash = '#/bot/b1'; }")
         drawn = page.get_by_role("img", name="Sound, 0.3 s: left above, right below")
         await expect(drawn.locator("polygon")).to_have_attribute("points", "0,15.5 1,30 2,22.75 2,37.25 1,59 0,30")
