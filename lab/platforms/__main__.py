@@ -50,13 +50,13 @@ def serve(listen: str, only: str | None) -> None:
     name="try",
     epilog="""\b
 Examples:
-  python -m lab.platforms try --quick                   those that every run of the tests tries
+  python -m lab.platforms try --quick                   those that every run of all tests tries
   python -m lab.platforms try --only teams              all of one platform
   python -m lab.platforms try zoom-call passcode        those whose names hold one of these
   python -m lab.platforms try --slow                    also the few that wait ten minutes for media""",
 )
 @click.argument("names", nargs=-1)
-@click.option("--quick", is_flag=True, help="Only those that every run of the tests tries.")
+@click.option("--quick", is_flag=True, help="Only those that every run of all tests tries.")
 @click.option("--slow", is_flag=True, help="Also those that take minutes each.")
 @_ONLY
 def try_(names: tuple[str, ...], quick: bool, slow: bool, only: str | None) -> None:

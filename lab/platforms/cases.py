@@ -20,7 +20,7 @@ BOT_NAME: Final = "Notetaker"
 class Case(NamedTuple):
     """`screen`: what the bot must have recognised. `asked_at`: when the user asks it to leave. `crashes`: its page is
     made to crash in the meeting. `clicks_leave`: the page's own button has to be used. `is_quick`: it is tried in every
-    run of the tests. `takes_s`: how long it takes because of deadlines that no setting shortens. `most_s`: how long it
+    run of all tests. `takes_s`: how long it takes because of deadlines that no setting shortens. `most_s`: how long it
     may take in all; 0: without limit. `most_late_s`: how soon after a button begins to react it has to be clicked on.
     `tells`: the bot has to report how many are there, who speaks and what is said. `announces`: it is told, twice, that
     it is recorded, and has to write that in the chat once, before it is asked to leave.

@@ -221,17 +221,22 @@ class Lender:
         self._browser = browser
         self._page: Page | None = None
 
-    async def lend(self) -> Page:
+    async def lend(self, *, empty: bool = True) -> Page:
+        """Not `empty`: it may show what the test before left there."""
         if self._page is None:
             self._page, _ = await prepare(await self._browser.new_context())
-        await self._page.evaluate("() => { globalThis.lent = true; }")
+        if empty:
+            if self._page.url != BLANK:
+                await self._page.goto(BLANK)
+            await self._page.evaluate("() => { globalThis.lent = true; }")
         return self._page
 
-    async def take_back(self, page: Page) -> None:
+    async def take_back(self, page: Page, *, empty: bool = True) -> None:
+        """Not `empty`: what the test left there may stay, since it does nothing."""
         with suppress(TimeoutError, PlaywrightError):
             async with asyncio.timeout(ANSWER_S):
                 await page.unroute_all()
-                if await page.evaluate(IS_USED):  # what a test left there would go on
+                if await page.evaluate(IS_USED) and empty:  # what a test left there would go on
                     await page.goto(BLANK)
                 if len(page.context.pages) == 1:
                     return

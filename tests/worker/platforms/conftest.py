@@ -30,9 +30,9 @@ async def rewrite(page: Page, html: str) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(lender: Lender) -> AsyncGenerator[Page]:
     """As the test before left it: each goes somewhere first."""
-    page = await lender.lend()
+    page = await lender.lend(empty=False)
     yield page
-    await lender.take_back(page)
+    await lender.take_back(page, empty=False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

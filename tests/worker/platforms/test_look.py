@@ -39,7 +39,7 @@ SHOWN: Final = {
     "<p class=sign>Hello</p><p class=sign>You can't join</p>": Seen(Screen.DENIED, "refusal"),
     "<form>Name</form><main>Hello</main>": Seen(Screen.IN_MEETING, "main"),
     "<form>Name</form>": Seen(Screen.NAME_PROMPT, "form"),
-    # The last, because its window stays so.
+    # The last, because its window stays so until the page goes elsewhere.
     "<script>Array.prototype.find = () => ({ name: 7 })</script>": UNREADABLE,
 }
 
@@ -57,6 +57,7 @@ async def test_the_first_rule_that_matches_something_visible_is_what_the_page_sh
     for body, seen in SHOWN.items():
         await put(page, body)
         assert replace(await look(page, rules, PATIENCE_S), document=0.0) == seen, body
+    await page.goto("about:blank")
 
 
 async def test_numbers_that_stand_side_by_side_are_not_read_as_one(page: Page) -> None:
