@@ -180,17 +180,25 @@ async def harness(tmp_path: Path, driver: Driver, room: str) -> AsyncGenerator[H
 
 
 @asynccontextmanager
-async def light_pool(state_dir: Path, driver: Driver, settings: WorkerSettings) -> AsyncGenerator[Harness]:
-    """With the fault suite's stand-ins, where a test is about the pool and asks of a browser no more than that it is
-    one: a real one takes two seconds of a processor from its start into a meeting.
+async def stand_ins(state_dir: Path, settings: WorkerSettings) -> AsyncGenerator[tuple[WorkerSettings, str]]:
+    """Settings with the fault suite's stand-ins, and the link to their meeting: where a test asks of a browser no more
+    than that it is one. A real one takes two seconds of a processor from its start into a meeting.
     """
     async with Witness() as witness:
-        settings = msgspec.structs.replace(
-            settings, memory_reserve_mb=0, chromium=str(write_program(state_dir / "stand-in", witness.address))
-        )
-        async with pool_with(state_dir, settings, driver) as harness:
-            harness.meeting = f"http://{witness.address}/r/chaos?tag=a&lobby_s=0"
-            yield harness
+        program = write_program(state_dir / "stand-in", witness.address)
+        settings = msgspec.structs.replace(settings, memory_reserve_mb=0, chromium=str(program))
+        yield settings, f"http://{witness.address}/r/chaos?tag=a&lobby_s=0"
+
+
+@asynccontextmanager
+async def light_pool(state_dir: Path, driver: Driver, settings: WorkerSettings) -> AsyncGenerator[Harness]:
+    """Where a test is about the pool."""
+    async with (
+        stand_ins(state_dir, settings) as (settings, meeting),
+        pool_with(state_dir, settings, driver) as harness,
+    ):
+        harness.meeting = meeting
+        yield harness
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -163,13 +163,17 @@ async def test_a_bot_that_waited_for_its_browser_joins_with_its_account_only_if_
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_an_account_that_became_unusable_makes_guests(signed_in: SignedIn, tmp_path: Path) -> None:
-    await signed_in.harness.warm()
-    (tmp_path / "ann.json").chmod(0o644)
-    await signed_in.join("w1", "b1")
-    assert signed_in.cookies == [{}]
-    assert signed_in.harness.locks == {}
-    assert signed_in.harness.seen(BotEnded) == []
+async def test_an_account_that_became_unusable_makes_guests(tmp_path: Path, driver: Driver) -> None:
+    write_state(tmp_path / "ann.json", "http://localhost")
+    settings = WorkerSettings(accounts=[AccountSettings("ann", "room", str(tmp_path / "ann.json"))])
+    async with light_pool(tmp_path, driver, settings) as harness:
+        await harness.warm()
+        (tmp_path / "ann.json").chmod(0o644)
+        harness.pool.begin(harness.join())
+        await wait_until(lambda: any(event.state is BotState.IN_MEETING for event in harness.seen(BotMoved)))
+        noted = harness.notes["w1"].join
+        assert noted
+        assert (noted.account, harness.locks, harness.seen(BotEnded)) == ("", {}, [])
 
 
 @pytest.mark.parametrize(

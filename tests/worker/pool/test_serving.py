@@ -63,15 +63,15 @@ async def test_a_bot_does_what_it_alone_is_told_and_has_its_say_before_its_worke
     assert harness.seen(JoinRefused) == []
 
 
-async def test_a_browser_that_crashes_in_a_meeting_ends_its_bot_at_once(harness: Harness) -> None:
-    await harness.warm()
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in harness.events))
-    [leader] = harness.browsers()
+async def test_a_browser_that_crashes_in_a_meeting_ends_its_bot_at_once(light_harness: Harness) -> None:
+    await light_harness.warm()
+    light_harness.pool.begin(light_harness.join())
+    await wait_until(lambda: any(getattr(event, "state", "") == "in_meeting" for event in light_harness.events))
+    [leader] = light_harness.browsers()
     os.kill(leader, signal.SIGKILL)
-    await harness.gone()
-    assert [event.reason for event in harness.seen(BotEnded)] == [Reason.BROWSER_CRASHED]
-    assert harness.kinds()[-2:] == [BotEnded, WorkerGone]
+    await light_harness.gone()
+    assert [event.reason for event in light_harness.seen(BotEnded)] == [Reason.BROWSER_CRASHED]
+    assert light_harness.kinds()[-2:] == [BotEnded, WorkerGone]
 
 
 async def test_a_stale_assignment_leaves_the_worker_idle(light_harness: Harness) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,25 +15,43 @@ from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, BotMoved, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import BotState, Reason, RefusalCause
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with_own_driver
+from tests.worker.conftest import Harness, pool_with_own_driver, stand_ins
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def harness(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
-    """Whose driver is asked often whether it still answers. Nobody complains in the log of what came of its death."""
+@asynccontextmanager
+async def pool_that_asks_often(
+    folder: Path, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Harness]:
+    """It asks its driver whether that still answers. Nobody complains in the log of what came of its death."""
     complaints: list[object] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     monkeypatch.setattr("worker.chromium.driver.CHECK_S", 0.5)
     monkeypatch.setattr("worker.chromium.driver.ANSWER_DEADLINE_S", 1.0)
-    async with pool_with_own_driver(tmp_path, WorkerSettings(memory_reserve_mb=0)) as harness:
-        harness.meeting = room
+    async with pool_with_own_driver(folder, settings) as harness:
         yield harness
     gc.collect()
     loop.set_exception_handler(None)
     assert complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def harness(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
+    async with pool_that_asks_often(tmp_path, WorkerSettings(memory_reserve_mb=0), monkeypatch) as harness:
+        harness.meeting = room
+        yield harness
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def light_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
+    async with (
+        stand_ins(tmp_path, WorkerSettings()) as (settings, meeting),
+        pool_that_asks_often(tmp_path, settings, monkeypatch) as harness,
+    ):
+        harness.meeting = meeting
+        yield harness
 
 
 MICROPHONE: Final = "navigator.permissions.query({ name: 'microphone' }).then((one) => one.state)"
@@ -85,33 +104,33 @@ async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
     "fault", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)], ids=["dies", "hangs"]
 )
 async def test_a_bot_that_is_given_out_while_there_is_no_driver_waits_for_the_next_one(
-    harness: Harness, fault: signal.Signals
+    light_harness: Harness, fault: signal.Signals
 ) -> None:
     """Its browser has no fault. Refused three times so, the bot would be lost."""
-    await harness.warm()
-    browsers = harness.browsers()
-    _signal_driver(harness, fault)
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: _are_in(harness) == {"b1"} or harness.seen(WorkerGone))
-    assert (harness.seen(JoinRefused), harness.seen(WorkerGone)) == ([], [])
-    assert harness.browsers() == browsers
+    await light_harness.warm()
+    browsers = light_harness.browsers()
+    _signal_driver(light_harness, fault)
+    light_harness.pool.begin(light_harness.join())
+    await wait_until(lambda: _are_in(light_harness) == {"b1"} or light_harness.seen(WorkerGone))
+    assert (light_harness.seen(JoinRefused), light_harness.seen(WorkerGone)) == ([], [])
+    assert light_harness.browsers() == browsers
 
 
 async def test_a_bot_whose_browser_is_not_connected_to_again_in_time_is_refused_and_that_browser_ended(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.pool.serving.REATTACHED_S", 0.0)
     for worker_id in ("w1", "w2"):
-        harness.pool.warm(worker_id)
-    await wait_until(lambda: len(harness.seen(WorkerWarm)) == 2)
-    other = harness.pool._workers["w2"]  # pyright: ignore[reportPrivateUsage]
+        light_harness.pool.warm(worker_id)
+    await wait_until(lambda: len(light_harness.seen(WorkerWarm)) == 2)
+    other = light_harness.pool._workers["w2"]  # pyright: ignore[reportPrivateUsage]
     before = other.page
-    _signal_driver(harness, signal.SIGKILL)
-    harness.pool.begin(harness.join())
-    await wait_until(lambda: harness.seen(WorkerGone))
-    assert [refused.cause for refused in harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
+    _signal_driver(light_harness, signal.SIGKILL)
+    light_harness.pool.begin(light_harness.join())
+    await wait_until(lambda: light_harness.seen(WorkerGone))
+    assert [refused.cause for refused in light_harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
     await wait_until(lambda: other.page not in (None, before))
-    assert len(harness.browsers()) == 1
+    assert len(light_harness.browsers()) == 1
 
 
 def _told_of(harness: Harness, bot_id: str) -> list[str]:
