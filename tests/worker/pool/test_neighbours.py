@@ -35,7 +35,6 @@ _ENDS = {
     "hoard": Reason.MEMORY_LIMIT,
     "silent": Reason.PAGE_LOAD_FAILED,
 }
-_NUISANCE = {"nuisance": f"{_WEDGES['nodes']}; {_WEDGES['alert']}"}
 
 
 async def _watch_memory(harness: Harness) -> None:
@@ -96,7 +95,7 @@ async def bring_in(harness: Harness, name: str) -> None:
 @pytest.mark.parametrize(
     ("wedges", "unused"),
     [
-        ({"endless": _WEDGES["endless"], "hoard": _WEDGES["hoard"]} | _NUISANCE, {"crash", "silent"}),
+        ({"endless": _WEDGES["endless"], "hoard": _WEDGES["hoard"]}, {"crash", "silent"}),
         pytest.param(_WEDGES, set[str](), marks=pytest.mark.long),
     ],
     ids=["some", "all"],
@@ -104,7 +103,7 @@ async def bring_in(harness: Harness, name: str) -> None:
 async def test_wedged_pages_end_in_time_for_their_reasons_and_their_neighbour_is_unaware(
     harness: Harness, wedges: dict[str, str], unused: set[str]
 ) -> None:
-    """The long one has a browser for each nuisance, and one whose page crashes or is not answered, too: for the bot of
+    """The long one has pages that are merely a nuisance, and one that crashes or is not answered, too: for the bot of
     such a page alone this is tried in tests/worker/meeting/test_session.py.
     """
     ends = {name: reason for name, reason in _ENDS.items() if name not in unused}
