@@ -70,8 +70,8 @@ async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
     [
         ("removed", Reason.REMOVED_BY_HOST),
         ("left", Reason.NEVER_ADMITTED),
-        ("full", Reason.MEETING_FULL),
-        ("lost", Reason.CONNECTION_LOST),
+        pytest.param("full", Reason.MEETING_FULL, marks=pytest.mark.long),
+        pytest.param("lost", Reason.CONNECTION_LOST, marks=pytest.mark.long),
     ],
 )
 async def test_an_end_screen_ends_the_bot(page: Page, site: Site, screen: str, reason: Reason) -> None:
@@ -178,20 +178,20 @@ async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
 
 
 async def test_a_driver_that_died_unnoticed_says_nothing_of_the_page(
-    own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:  # what uvloop says to whoever writes to a driver that has just died
         raise RuntimeError("unable to perform operation on <WriteUnixTransport closed=True>; the handler is closed")
 
-    async with bot_at(own_page, site.page("")) as bot:
+    async with bot_at(page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
         bot.driver_answers = False
         with monkeypatch.context() as patch:
             patch.setattr(Page, "evaluate", refuse)
             await wait_until(lambda: not bot.session.is_attached)
         bot.driver_answers = True
-        bot.session.attach(own_page)
-        await own_page.evaluate("end('ended')")
+        bot.session.attach(page)
+        await page.evaluate("end('ended')")
         assert (await bot.end()).reason is Reason.MEETING_ENDED
 
 
@@ -243,16 +243,13 @@ async def test_a_bot_leaves_while_the_page_is_on_its_way(page: Page, site: Site)
     assert page.url == "about:blank"
 
 
-async def test_a_bot_leaves_while_it_tries_to_join(own_page: Page, site: Site) -> None:
-    asked = asyncio.Event()
-    own_page.on("console", lambda _: asked.set())
-    async with bot_at(own_page, site.page("$('name').oninput = () => console.log('typed');")) as bot:
-        async with asyncio.timeout(PATIENCE_S):
-            await asked.wait()
+async def test_a_bot_leaves_while_it_tries_to_join(page: Page, site: Site) -> None:
+    async with bot_at(page, site.page("$('name').oninput = () => say('typed');")) as bot:
+        await site.until_said("typed")
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
     assert bot.moves == [BotState.JOINING]
-    assert own_page.url == "about:blank"
+    assert page.url == "about:blank"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +273,11 @@ async def test_a_bot_leaves_by_the_pages_own_button(
     assert page.url == "about:blank"
 
 
-@pytest.mark.parametrize("stuck", ["$('leave').onclick = () => {};", "$('leave').disabled = true;", HANGING])
+@pytest.mark.parametrize(
+    "stuck",
+    ["$('leave').onclick = () => {};", pytest.param("$('leave').disabled = true;", marks=pytest.mark.long), HANGING],
+    ids=["deaf", "disabled", "hangs"],
+)
 async def test_a_page_that_does_not_let_go_is_left_in_time(own_page: Page, site: Site, stuck: str) -> None:
     async with bot_at(own_page, site.page(stuck), settings=WorkerSettings(leave_timeout_s=2)) as bot:
         await bot.until_in(BotState.IN_MEETING)
@@ -363,8 +364,9 @@ EMPTIES: Final = "after(0, () => location.replace('about:blank'));"
     [
         ("", {BotState.IN_MEETING: EMPTIES}, Reason.MEETING_ENDED),
         ("asked = () => { show('waiting-room'); };", {BotState.WAITING_ROOM: EMPTIES}, Reason.UNEXPECTED_REDIRECT),
-        (EMPTIES, {}, Reason.UNEXPECTED_REDIRECT),
+        pytest.param(EMPTIES, {}, Reason.UNEXPECTED_REDIRECT, marks=pytest.mark.long),
     ],
+    ids=["in the meeting", "in the waiting room", "before"],
 )
 async def test_a_page_that_empties_itself_was_not_left_alone(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch, script: str, then: dict[BotState, str], reason: Reason
@@ -507,7 +509,7 @@ async def test_only_so_much_is_told_of_what_was_seen(
     assert ended.reason is Reason.MEETING_ENDED
 
 
-@pytest.mark.parametrize("fragment", ["", "#config"])
+@pytest.mark.parametrize("fragment", [pytest.param("", marks=pytest.mark.long), "#config"])
 async def test_a_page_without_its_host_is_loaded_again_until_it_has_one(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragment: str
 ) -> None:

@@ -93,7 +93,9 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
     ("script", "why", "page_timeout_s"),
     [
         ("", "the page has no chat that takes it", 10),
-        ("$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError", 1),
+        pytest.param(
+            "$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError", 1, marks=pytest.mark.long
+        ),
         (
             "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
             "the page has no chat that takes it",
