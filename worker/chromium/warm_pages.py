@@ -82,13 +82,16 @@ class WarmPages:
         self.made_at = 0.0
         """When the copy that fresh workers get was made, epoch seconds; 0: there is none."""
         self._failing: set[str] = set()
+        if pages.addresses:
+            self._take_up()  # at once, for the first workers
 
     async def keep(self) -> None:
         """Keep the cache fresh, for as long as the agent lives. Returns at once when there are no pages."""
         if not self._pages.addresses:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
             return
-        wait_s = await asyncio.to_thread(self._take_up)
+        await asyncio.to_thread(self._keep_only, {self._current})
+        wait_s = max(0.0, self.made_at + self._pages.refresh_s - time.time())
         while True:
             await asyncio.sleep(wait_s)
             await pause(self._nobody_joins, JOINS_FIRST_S)
@@ -117,17 +120,13 @@ class WarmPages:
         what = "\0".join([self._launcher.profile.name, *self._pages.addresses])
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
-    def _take_up(self) -> float:
-        """Use the cache that an earlier agent made for this profile and these pages. Returns in how many seconds it is
-        out of date; 0: there is none.
-        """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+    def _take_up(self) -> None:
+        """Use the cache that an earlier agent made for this profile and these pages, if there is one."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             name, _, when = path.name.partition("-")
             if name == self._name and when.isdecimal() and int(when) > self.made_at:
                 self._current, self.made_at = path, int(when)
-        self._keep_only({self._current})
-        return max(0.0, self.made_at + self._pages.refresh_s - time.time())
 
     def _keep_only(self, kept: set[Path | None]) -> None:
         for path in self._folder.iterdir():
