@@ -1,6 +1,6 @@
 """Checks what on this VM keeps bots from joining (`poolmgr-worker doctor`): browser, sandbox, memory, fonts, network.
 
-It starts one browser in a folder of its own, removes it afterwards, and touches nothing of an agent that runs here.
+It warms one worker in a folder of its own, removes it afterwards, and touches nothing of an agent that runs here.
 """
 
 import math
@@ -20,11 +20,15 @@ from common.runtime.cli.text import duration
 from common.runtime.doctor import network, redis
 from common.runtime.doctor.checks import Check, Found, beside, error, ok, skipped, warning
 from common.runtime.doctor.machine import available_mb, cgroup_limit, disk, open_files
+from common.wire.messages import WorkerGone
+from common.wire.vocabulary import GoneCause
 from worker.chromium import processes
 from worker.chromium.accounts import AccountError, read
 from worker.chromium.display import RECORDING_PROGRAMS, find_recording_programs, find_xvfb
-from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium
+from worker.chromium.driver import START_DEADLINE_S, STOP_DEADLINE_S, DriverError
+from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
+from worker.pool.trial import warm_one
 
 HOSTS: Final = {
     "google_meet": ("meet.google.com",),
@@ -34,6 +38,7 @@ HOSTS: Final = {
 }
 """The hosts that a bot's browser loads first, by platform."""
 
+_TRIED: Final = "Chromium 156 was tried (Debian 12 has it in bookworm-security)"
 _QUICK_S: Final = 5.0
 _FFMPEG_S: Final = 10.0  # it loads a hundred libraries, at first from the disk
 _SHM_LEAST_MB: Final = 65  # containers have 64 by default, and tabs with a meeting crash then
@@ -52,8 +57,9 @@ def checks(settings: Settings) -> list[Check]:
     worker, pool = settings.worker, settings.pool
     trial = _Trial(worker, settings.capture)
     many = pool.max_workers
+    warm_s = START_DEADLINE_S + worker.launch_timeout_s + STOP_DEADLINE_S
     return [
-        Check("browser", worker.launch_timeout_s + _QUICK_S, trial.starts, "see worker.launch_timeout_s"),
+        Check("browser", warm_s, trial.warms, "see worker.launch_timeout_s"),
         Check("sandbox", worker.launch_timeout_s + 2 * _QUICK_S, trial.is_sandboxed),
         _quick("driver", driver),
         _quick("user namespaces", user_namespaces),
@@ -81,21 +87,30 @@ def _hosts(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 class _Trial:
-    """Starts a browser as the agent does, in a folder of its own."""
+    """Starts browsers as the agent does, in folders of their own."""
 
     def __init__(self, settings: WorkerSettings, capture: CaptureSettings) -> None:
         self._settings = settings
         self._capture = capture
 
-    async def starts(self) -> Found:
-        began = time.monotonic()
+    async def warms(self) -> Found:
+        """Whether a worker becomes warm. A browser that starts is not enough: Playwright has to work with it, too."""
         with tempfile.TemporaryDirectory(prefix="poolmgr-doctor-") as folder:
             try:
-                chromium, profile = await self._launch(Path(folder))
+                launcher = self._launcher(Path(folder))
+                news = await warm_one(launcher, self._settings)
             except (BrowserError, FileNotFoundError) as fault:
                 return error(str(fault), "install what is missing, or name a browser in worker.chromium")
-            await chromium.kill()
-        return ok(f"{profile.chromium} starts and ends in {time.monotonic() - began:.1f} s")
+            except DriverError as fault:
+                return error(str(fault), "see driver")
+        chromium = launcher.profile.chromium
+        if not isinstance(news, WorkerGone):
+            return ok(f"{chromium}: a worker is warm after {news.took_s:.1f} s")
+        if news.cause is GoneCause.LOW_MEMORY:
+            return error(news.detail, "see memory")
+        version = await beside(lambda: version_of(chromium))
+        todo = f"install what it lacks, or name another browser in worker.chromium: {_TRIED}"
+        return error(f"no worker becomes warm with {chromium} ({version}): {news.detail}", todo)
 
     async def is_sandboxed(self) -> Found:
         """Whether the kernel confines the processes that hold pages."""
@@ -104,7 +119,7 @@ class _Trial:
             return error("this is root, for whom Chromium has no sandbox", todo)
         with tempfile.TemporaryDirectory(prefix="poolmgr-doctor-") as folder:
             try:
-                chromium, _ = await self._launch(Path(folder))
+                chromium = await self._launcher(Path(folder)).launch("doctor", display=True)
             except (BrowserError, FileNotFoundError):
                 return skipped("no browser starts")
             try:
@@ -112,12 +127,20 @@ class _Trial:
             finally:
                 await chromium.kill()
 
-    async def _launch(self, folder: Path) -> tuple[Chromium, Profile]:
-        """With a display, if there are such workers: that needs most."""
+    def _launcher(self, folder: Path) -> Launcher:
+        """Raises: BrowserError, FileNotFoundError."""
         chromium = find_chromium(self._settings.chromium)
-        profile = Profile.of(chromium, self._settings)
-        profile = Profile.recorded(chromium, self._settings, self._capture) or profile
-        return await Launcher(profile, folder).launch("doctor"), profile
+        recorded = Profile.recorded(chromium, self._settings, self._capture)
+        return Launcher(Profile.of(chromium, self._settings), folder, recorded)
+
+
+def version_of(chromium: Path) -> str:
+    """What the browser says of itself."""
+    try:
+        said = subprocess.run((chromium, "--version"), capture_output=True, text=True, timeout=_QUICK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "of an unknown version"
+    return said.stdout.strip()[:100] or "of an unknown version"
 
 
 def driver() -> Found:

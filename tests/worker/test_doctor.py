@@ -1,5 +1,6 @@
 """What of a VM keeps bots from joining, by the real browser and by what other machines are like."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from click.testing import CliRunner
 from common.config.settings import AccountSettings, CaptureSettings, PoolSettings, Settings, WorkerSettings, parse
 from common.runtime.doctor.checks import Severity, carry_out
 from tests.commands import members
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 from worker import doctor
 from worker.chromium import processes
+from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import find_chromium
 from worker.cli.root import cli
 
@@ -32,19 +34,104 @@ def run(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str]]
     return result.exit_code, {check["name"]: check for check in document["checks"]}
 
 
-def test_the_browser_starts_and_nothing_of_it_is_left(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def assert_nothing_is_left(temporary: Path) -> None:
+    assert list(temporary.iterdir()) == []
+    assert not [each for each in processes.scan() if str(temporary) in processes.command_line(each.pid)]
+
+
+def test_a_worker_becomes_warm_and_nothing_of_it_is_left(tmp_path: Path, temporary: Path) -> None:
     code, found = run("--offline", POOLMGR_WORKER__STATE_DIR=str(tmp_path))
     assert found["browser"]["severity"] == OK
-    assert "starts and ends in" in found["browser"]["what"]
-    until = time.monotonic() + PATIENCE_S  # tests in other processes start doctors, too
-    while any("poolmgr-doctor-" in processes.command_line(process.pid) for process in processes.scan()):
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    assert "a worker is warm after" in found["browser"]["what"]
+    assert_nothing_is_left(temporary)
     if os.geteuid() == 0:
         assert (found["sandbox"]["severity"], code) == (ERROR, 1)
         assert "runuser" in found["sandbox"]["todo"]
     skipped = {name for name, item in found.items() if item["severity"] == "skipped"}
     assert skipped >= {"redis", "clock", "google_meet", "zoom", "teams", "jitsi", "udp"}
+
+
+def says_its_port_is(port: int) -> str:
+    """A script of a browser that says where it listens, and does no more."""
+    profile = 'profile=$(echo "$*" | sed "s/.*--user-data-dir=\\([^ ]*\\).*/\\1/")'
+    return f'{profile}; printf "{port}\\n/devtools/browser/x" >"$profile/DevToolsActivePort"; sleep 600; exit'
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        (says_its_port_is(9), "ECONNREFUSED"),
+        ("echo 'lib.so: cannot open shared object file' >&2; exit 127", "lib.so: cannot open"),
+        ("sleep 600; exit", "after 3 s still without the DevTools port"),
+    ],
+    ids=["does not answer", "does not start", "hangs"],
+)
+def test_a_browser_with_which_no_worker_becomes_warm_is_an_error_with_its_version(
+    tmp_path: Path, temporary: Path, script: str, says: str
+) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "Chromium 150.0" && exit\n{script}\n')
+    browser.chmod(0o755)
+    code, found = run("--offline", POOLMGR_WORKER__CHROMIUM=str(browser), POOLMGR_WORKER__LAUNCH_TIMEOUT_S="3")
+    assert (code, found["browser"]["severity"]) == (1, ERROR)
+    assert found["browser"]["what"].startswith(f"no worker becomes warm with {browser} (Chromium 150.0): ")
+    assert says in found["browser"]["what"]
+    assert "Chromium 156 was tried" in found["browser"]["todo"]
+    assert_nothing_is_left(temporary)
+
+
+async def test_a_trial_that_is_cut_off_is_ended_with_all_that_it_started(tmp_path: Path, temporary: Path) -> None:
+    """While Playwright connects to a browser that runs and does not answer."""
+    called = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
+        browser = tmp_path / "chromium"
+        browser.write_text(f"#!/bin/sh\n{says_its_port_is(server.sockets[0].getsockname()[1])}\n")
+        browser.chmod(0o755)
+        settings = Settings(worker=WorkerSettings(chromium=str(browser)))
+        [check] = [check for check in doctor.checks(settings) if check.name == "browser"]
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(carry_out([check]), name="doctor")
+            await wait_until(called.is_set)
+            looking.cancel()
+    assert looking.cancelled()
+    assert_nothing_is_left(temporary)
+
+
+def test_a_vm_without_memory_for_one_worker_is_told_so() -> None:
+    code, found = run("--offline", POOLMGR_WORKER__WORKER_MEMORY_MB="1000000")
+    assert (code, found["browser"]["severity"], found["browser"]["todo"]) == (1, ERROR, "see memory")
+
+
+def test_a_driver_that_does_not_start_is_told_of_once(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    async def start(_: Driver) -> None:
+        raise DriverError("cannot start the Playwright driver: no")
+
+    monkeypatch.setattr(Driver, "start", start)
+    _, found = run("--offline")
+    assert (found["browser"]["severity"], found["browser"]["todo"]) == (ERROR, "see driver")
+    assert_nothing_is_left(temporary)
+
+
+def test_a_browser_that_says_nothing_of_itself_has_no_version(tmp_path: Path) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\n")
+    silent.chmod(0o755)
+    assert doctor.version_of(tmp_path / "none") == doctor.version_of(silent) == "of an unknown version"
 
 
 @pytest.mark.parametrize(

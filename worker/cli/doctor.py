@@ -18,9 +18,9 @@ from worker.cli.root import PROGRAM
 def doctor(session: Session, *, offline: bool) -> None:
     """Look for what keeps bots from joining from this VM, and say what to do about it.
 
-    The browser and whether it starts, its sandbox and whether it is really on, memory and limits, /dev/shm, fonts, the
-    disk; Redis and the clock; names, TLS and UDP to the platforms. All side by side, each with its own deadline. Reads
-    only, and may run beside an agent. Run it as the agent's user: for root there is no sandbox.
+    Whether a worker becomes warm with the browser, its sandbox and whether it is really on, memory and limits,
+    /dev/shm, fonts, the disk; Redis and the clock; names, TLS and UDP to the platforms. All side by side, each with its
+    own deadline. Reads only, and may run beside an agent. Run it as the agent's user: for root there is no sandbox.
 
     A warning means that bots join and something is worse than it could be; an error, that they will not join or will be
     lost.
