@@ -3,10 +3,12 @@ on a real Redis, the agents' outboxes on disks of their own, a folder as the sto
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.config.settings import CaptureSettings
@@ -158,7 +160,7 @@ async def test_a_store_that_is_away_for_more_than_the_hour_costs_the_deadline_an
     away = fleet.store_folder.rename(fleet.folder / "away")
     fleet.store_folder.write_text("in the way of the folder")
     other = fleet.agent("vm-b")
-    other.take_over(order)
+    other.take_over(msgspec.structs.replace(order, ended_at=time.time()))
     async with running(other):
         async with tending(fleet.world, None, At(fleet.hand.at + 60 + MADE_WITHIN_S)) as said:
             await wait_until(lambda: of(said, "transcript_unmade"))

@@ -36,6 +36,8 @@ COPIED_BYTES: Final = 16 * 1024
 """A second, at most: a file of more than 160 KB, hours of talk, is copied more seldom than every COPY_EVERY_S."""
 MOST_ORDERED: Final = 200
 """Minutes of other VMs that wait to be taken over. Orders above that are dropped: the manager gives them again."""
+ORDER_LIFE_S: Final = 86400.0
+"""After the bot's end: an order that the store does not let be carried out until then is dropped."""
 MOST_BYTES: Final = 32 * 1024 * 1024
 """For one meeting: two days of uninterrupted talk. What is said after that is not kept."""
 
@@ -205,9 +207,8 @@ class MinutesOutbox:
                 for minutes_file in list(self._open.values()):
                     if minutes_file.is_to_be_copied(now := time.monotonic()):
                         await minutes_file.copy(self._store, now)
-                for name, order in list(self._ordered.items()):
-                    await self._take_over(order, self._folder / name, self._store)
-                    del self._ordered[name]
+                for name in list(self._ordered):
+                    await self._try_to_take_over(name, self._store)
                     self._wake.set()
                 delays = backoff(*RETRY_S)
                 await pause(self._wake, CHECK_EVERY_S)
@@ -223,6 +224,17 @@ class MinutesOutbox:
             return [path for path in self._folder.iterdir() if path.name not in live and path not in self._open]
         except OSError:  # there were no minutes yet
             return []
+
+    async def _try_to_take_over(self, name: str, store: Store) -> None:
+        """Raises: StoreError, OSError; then the order is tried again after all others."""
+        order = self._ordered.pop(name)
+        try:
+            await self._take_over(order, self._folder / name, store)
+        except (StoreError, OSError):
+            if time.time() < order.ended_at + ORDER_LIFE_S:
+                self._ordered[name] = order
+                raise
+            log.warning("minutes_not_taken_over", bot_id=order.bot_id, attempt=order.attempt)
 
     async def _take_over(self, order: FinishRecording, path: Path, store: Store) -> None:
         """Keep here what the store has of the bot's minutes, so that they are finished like those of this VM. Of what

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -13,7 +15,7 @@ from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
 from common.wire.minutes import SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
 from tests.waiting import wait_until
-from worker.transcript.minutes_outbox import COPIED_BYTES, COPY_EVERY_S, MinutesFile, MinutesOutbox
+from worker.transcript.minutes_outbox import COPIED_BYTES, COPY_EVERY_S, ORDER_LIFE_S, MinutesFile, MinutesOutbox
 from worker.transcript.utterances import UtteranceUpdate
 
 JOIN = Join("w1", "b1", 2, "room", "http://h/r/x", "Bot", feeds=Feeds(transcript=True))
@@ -219,7 +221,7 @@ async def test_a_store_that_is_away_when_a_transcript_is_to_be_made_is_waited_fo
     kept.store.write_text("in the way of the folder")
     other = elsewhere(kept, tmp_path / "other")
     outbox = other.anew()
-    outbox.take_over(ORDER)
+    outbox.take_over(msgspec.structs.replace(ORDER, ended_at=time.time()))
     async with asyncio.TaskGroup() as tasks:
         finishing = tasks.create_task(outbox.finish(set), name="finish")
         await wait_until(lambda: outbox._last_warning)  # pyright: ignore[reportPrivateUsage]
@@ -229,6 +231,37 @@ async def test_a_store_that_is_away_when_a_transcript_is_to_be_made_is_waited_fo
         await wait_until(lambda: other.reports)
         finishing.cancel()
     assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["patience"]
+
+
+async def test_an_order_that_the_store_refuses_delays_no_other_and_is_dropped_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = Store.exists
+
+    async def refuse_one(store: Store, path: str) -> bool:
+        if path.startswith("spoiled/"):
+            raise StoreError("AccessDenied")
+        return await exists(store, path)
+
+    kept = Kept(tmp_path / "lost")
+    await lost_after(kept, "Good morning")
+    other = elsewhere(kept, tmp_path / "other")
+    monkeypatch.setattr(Store, "exists", refuse_one)
+    monkeypatch.setattr("worker.transcript.minutes_outbox.RETRY_S", (0.01, 0.02))
+    outbox = other.anew()
+    refused = FinishRecording("spoiled", 2, time.time(), transcript=True)
+    for order in (refused, ORDER):
+        outbox.take_over(order)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(outbox.finish(set), name="finish")
+        await wait_until(lambda: other.reports and not any(other.folder.iterdir()))
+        finishing.cancel()
+    assert [(each.bot_id, each.utterances) for each in other.reports] == [("b1", 1)]
+    later = other.anew()
+    later.take_over(msgspec.structs.replace(refused, ended_at=time.time() - ORDER_LIFE_S))
+    with capture_logs() as logs:
+        await finish(later)
+    assert [(log["event"], log["bot_id"]) for log in logs] == [("minutes_not_taken_over", "spoiled")]
 
 
 async def test_a_store_that_lets_nothing_be_deleted_keeps_the_copy_and_has_the_transcript(
