@@ -1,13 +1,14 @@
 // Runs in a Worker of the meeting's page. Passes on every packet of every track that tracks.js gives it, and keeps copies of
-// Opus packets in numbered chunks of a second until the agent confirms that it has them: for ten minutes, 32 MB at most.
+// Opus packets in numbered chunks of a second, or as `start` says, until the agent confirms that it has them: for ten minutes, 32 MB at most.
 //
 // A chunk is a line of JSON: {"at": ms, "tracks": [{"track", "id", "packets": [[ms, RTP time, base64]]}]}.
 (() => {
-  const CHUNK_MS = 1000;
-  const MOST_CHUNKS = 600;
+  const MOST_MS = 600_000;
   const MOST_BYTES = 32 * 1024 * 1024;
 
   let part = null; // null: nothing is kept
+  let chunkMs = 1000;
+  let cutting = null; // the timer
   let seq = 0;
   let chunks = [];
   let bytes = 0;
@@ -50,7 +51,7 @@
     const at = Date.now();
     const text = JSON.stringify({ at, tracks: [...tracks.values()] }) + "\n";
     tracks.clear();
-    if (chunks.length >= MOST_CHUNKS || bytes + text.length > MOST_BYTES) {
+    if (chunks.length * chunkMs >= MOST_MS || bytes + text.length > MOST_BYTES) {
       missedSince ??= since;
     } else {
       chunks.push({ seq: seq++, part, since, at, text, missed_since: missedSince });
@@ -59,13 +60,15 @@
     }
     since = at;
   }
-  setInterval(cut, CHUNK_MS);
 
   const asked = {
     start(given) {
       [part, seq, chunks, bytes, missedSince] = [given.part, given.seq, [], 0, null];
       tracks.clear();
       since = Date.now();
+      chunkMs = given.chunk_ms ?? 1000;
+      clearInterval(cutting);
+      cutting = setInterval(cut, chunkMs);
     },
     pull({ confirmed, wanted }) {
       chunks = chunks.filter((chunk) => chunk.seq >= confirmed);

@@ -30,7 +30,7 @@ from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of,
 from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
-from worker.capture.tracks import TrackRecording, equip
+from worker.capture.tracks import OnPackets, TrackRecording, equip
 from worker.capture.way import CaptureOptions, Way
 from worker.chromium.display import is_recordable
 from worker.decide.state import State
@@ -124,11 +124,13 @@ class Recordings:
         add_to_story: Callable[[str], None],
         announce: Callable[[str], None],
         on_sound: OnSound | None = None,
+        on_packets: OnPackets | None = None,
     ) -> AsyncGenerator[OnState]:
         """Record one bot while the context is open. If it is cancelled, the next agent can go on with the recording.
 
         `announce`: gets what the bot is to say in the chat because it is recorded; it may be told so more than once.
-        `on_sound`: gets the sound while the meeting runs, also if no sound is kept.
+        `on_sound`: gets the sound while the meeting runs, also if no sound is kept. `on_packets`: gets the packets of
+        each sound track, if they are taken.
         """
         kept = () if self._store is None or join.is_probe else kinds_of(join, self._settings)
         is_only_streamed = on_sound is not None and "audio" not in kept
@@ -166,7 +168,13 @@ class Recordings:
         self.idle.clear()
         has_room = self._has_room if kept else _always
         tracks = TrackRecording(
-            page, lambda: recording.spool, has_room, lambda: recording.has_new_chunks.set(), add_to_story, bot_log
+            page,
+            lambda: recording.spool,
+            has_room,
+            lambda: recording.has_new_chunks.set(),
+            add_to_story,
+            bot_log,
+            on_packets,
         )
         before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(

@@ -17,6 +17,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.wire.manifest import GapCause
+from common.wire.packets import Line
 from worker.capture import progress
 from worker.capture.null_spool import NullSpool
 from worker.capture.spool import Spool
@@ -27,6 +28,9 @@ IN_PAGE: Final = (HERE / "tracks.js").read_text(encoding="utf-8")
 IN_WORKER: Final = (HERE / "packets.js").read_text(encoding="utf-8")
 ADDRESS: Final = "poolmgr-packets.js"
 FETCH_S: Final = 0.5
+CHUNK_S: Final = 1.0
+LIVE_S: Final = 0.25
+"""Both of these, if the packets are also sent live."""
 CALL_DEADLINE_S: Final = 3.0
 END_DEADLINE_S: Final = 2.0
 TELL_AFTER_S: Final = 5.0
@@ -35,12 +39,12 @@ _MOST_WHY: Final = 200
 _MOST_TOLD: Final = 10
 _BODY: Final = base64.b64encode(IN_WORKER.encode()).decode()
 _CALL: Final = "([what, given]) => globalThis.poolmgrTracks ? poolmgrTracks[what](given) : null"
-_ERRORS: Final = (OSError, *PAGE_ERRORS, msgspec.ValidationError)
+_ERRORS: Final = (OSError, *PAGE_ERRORS, msgspec.DecodeError)
 """TimeoutError is an OSError."""
 
 
 class _Chunk(msgspec.Struct, frozen=True):
-    """`text`: a line (packets.py). Times are in ms."""
+    """`text`: a line (common/wire/packets.py). Times are in ms."""
 
     seq: int
     part: int
@@ -57,6 +61,10 @@ class _Said(msgspec.Struct, frozen=True):
     part: int | None
     chunks: list[_Chunk]
     waiting: int
+
+
+OnPackets = Callable[[Line | None], None]
+"""Gets the packets of all sound tracks as they are fetched. None: not all tracks are taken, or no more."""
 
 
 async def equip(page: Page) -> None:
@@ -80,7 +88,8 @@ class TrackRecording:
     a page or a disk causes.
 
     `page`: the meeting's, None while no driver is connected to it. `spool`: None until the recording begins.
-    `has_room`: whether more may be spooled. `has_new_chunks` is called when there are.
+    `has_room`: whether more may be spooled. `has_new_chunks` is called when there are. With `on_packets` chunks are
+    short.
     """
 
     def __init__(
@@ -91,7 +100,11 @@ class TrackRecording:
         has_new_chunks: Callable[[], None],
         add_to_story: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
+        on_packets: OnPackets | None = None,
     ) -> None:
+        self._on_packets = on_packets
+        self._chunk_s, self._fetch_every_s = (LIVE_S, LIVE_S) if on_packets else (CHUNK_S, FETCH_S)
+        self._next_seq = 0  # of what is passed on
         self._page = page
         self._spool = spool
         self._has_room = has_room
@@ -106,7 +119,7 @@ class TrackRecording:
 
     async def run(self) -> None:
         while True:
-            await asyncio.sleep(FETCH_S)
+            await asyncio.sleep(self._fetch_every_s)
             spool, page = self._spool(), self._page()
             if _keeps_tracks(spool) and page:
                 self._since = time.monotonic() if self._since is None else self._since
@@ -145,6 +158,7 @@ class TrackRecording:
             "wanted": MOST_AT_ONCE if self._has_room() else 0,
         }
         said = await self._call(page, "pull", given)
+        self._pass_on(said)
         if said is None:
             return False
         for chunk in said.chunks:
@@ -155,10 +169,23 @@ class TrackRecording:
             await self._call(page, "stop", {})
         elif said.part is None and not (more or now.is_paused) and go_on:
             given = {"part": len(now.tracks["tracks"].parts), "seq": now.next_of("tracks")}
+            given["chunk_ms"] = round(self._chunk_s * 1000)
             begun = await self._call(page, "start", given)
             if begun and begun.part is not None:
                 self._tell("take the packets of each participant's sound, too")
         return more and bool(said.chunks)
+
+    def _pass_on(self, said: _Said | None) -> None:
+        """Raises: msgspec.ValidationError."""
+        if not self._on_packets:
+            return
+        if said is None or said.why:
+            self._on_packets(None)
+            return
+        for chunk in said.chunks:
+            if chunk.seq >= self._next_seq:
+                self._next_seq = chunk.seq + 1
+                self._on_packets(msgspec.json.decode(chunk.text, type=Line))
 
     async def _append(self, spool: Spool, chunk: _Chunk) -> None:
         began_at, ended_at, parts = chunk.since / 1000, chunk.at / 1000, spool.progress.tracks["tracks"].parts

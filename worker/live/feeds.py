@@ -16,6 +16,7 @@ from common.config.settings import LiveSettings, TranscriptionSettings, WebhookS
 from common.jobs.outgoing import OutgoingRules
 from common.wire.messages import BotStreamed, Event, Join, ParticipantsSeen
 from common.wire.minutes import CAPTIONS
+from common.wire.packets import Line
 from common.wire.vocabulary import BotState, Feed, FeedStatus
 from worker.decide.state import State
 from worker.live.frames import DRAIN_S, FRAME_S, NOBODY, Speaker
@@ -38,6 +39,8 @@ WATCH_S: Final = 0.5  # as often as a page is looked at
 
 OnState = Callable[[State], None]
 OnSound = Callable[[int, int, bytes], None]
+OnPackets = Callable[[Line | None], None]
+"""None: not all tracks are taken."""
 GetPage = Callable[[], Page | None]
 GetState = Callable[[], State | None]
 AddToStory = Callable[[str], None]
@@ -46,8 +49,8 @@ Announce = Callable[[str], None]
 
 
 class StartRecording(Protocol):
-    """Records a bot while the context is open. `on_sound` gets each chunk of sound. The context gives a function that
-    takes each new state of the bot.
+    """Records a bot while the context is open. `on_sound` gets each chunk of sound, `on_packets` what came of each
+    sound track, if that is taken. The context gives a function that takes each new state of the bot.
     """
 
     def __call__(
@@ -58,6 +61,7 @@ class StartRecording(Protocol):
         add_to_story: AddToStory,
         announce: Announce,
         on_sound: OnSound | None = None,
+        on_packets: OnPackets | None = None,
     ) -> AbstractAsyncContextManager[OnState]: ...
 
 
@@ -125,9 +129,12 @@ class LiveFeeds:
             return
         bot = _BotFeeds(self, join, page, state)
         on_sound = bot.on_sound if bot.listens else None
+        on_packets = bot.audio.on_packets if bot.audio else None
         self._ids[join.bot_id, join.attempt] = {}
         try:
-            async with self._record(join, page, state, add_to_story, announce, on_sound=on_sound) as on_state:
+            async with self._record(
+                join, page, state, add_to_story, announce, on_sound=on_sound, on_packets=on_packets
+            ) as on_state:
 
                 def note(where: State) -> None:
                     on_state(where)
@@ -260,7 +267,7 @@ class _BotFeeds:
             self._feeds.refuse_sound(self._join)
         if minutes_file := self._feeds.minutes_outbox.begin(self._join):
             self._minutes_file = minutes_file
-        if minutes_file or self._speech:
+        if minutes_file or self.listens:
             self._watching = start(self._watch(), f"note who speaks to {bot_id}")
         if self._speech:
             start(self._close_after_last_words(self._speech), f"end the minutes of {bot_id}")
@@ -310,6 +317,8 @@ class _BotFeeds:
                 self._minutes_file.note_speaker(now, speaker.id, speaker.name)
             if self._speech:
                 self._speech.note_speaker(now, speaker.name)
+            if self.audio:
+                self.audio.note_speaker(now, speaker)
             await asyncio.sleep(WATCH_S)
 
 

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from common.speech.heard import MOST_WORDS, utterances, whose
-from common.wire.minutes import Turn, Utterance, Word
+from common.wire.minutes import Utterance, Word
+from worker.transcript.turns import LatestTurns
 from worker.transcript.utterances import UtteranceUpdate
 
 FIRST_NUMBER: Final = 1_000_001
 """Utterances made of captions have smaller numbers, and a bot may have both."""
-SAME_TURN_S: Final = 1.2
-"""The page's speaker is read every half second. A longer pause, in seconds, between two marks begins a new turn."""
-MOST_TURNS: Final = 300
 
 
 class Dictation:
@@ -27,18 +25,11 @@ class Dictation:
         self._number = FIRST_NUMBER
         self._final: list[Word] = []
         self._words_sent = 0
-        self._turns: list[Turn] = []
+        self._latest = LatestTurns()
 
     def note_speaker(self, now: float, speaker: str) -> None:
         """Who the page marks as speaking now; empty if nobody."""
-        if not speaker:
-            return
-        last = self._turns[-1] if self._turns else None
-        if last and last.speaker == speaker and now - last.ended_at <= SAME_TURN_S:
-            self._turns[-1] = Turn("", speaker, last.began_at, now)
-        else:
-            self._turns.append(Turn("", speaker, now, now))
-            del self._turns[:-MOST_TURNS]
+        self._latest.look(now, "", speaker)
 
     def hear(self, words: Sequence[Word], is_final: bool, ends: bool) -> list[UtteranceUpdate]:
         """Updates after these words. `is_final`: they stay. `ends`: the utterance ends with them."""
@@ -54,12 +45,12 @@ class Dictation:
 
     def end(self) -> list[UtteranceUpdate]:
         """No more words come: what was said is final."""
-        found = [self._finish(each) for each in utterances(self._final, self._turns)]
+        found = [self._finish(each) for each in utterances(self._final, self._latest.turns)]
         self._final, self._words_sent = [], 0
         return found
 
     def _so_far(self, words: list[Word]) -> UtteranceUpdate:
-        speaker = Counter(whose(words, self._turns)).most_common(1)[0][0]
+        speaker = Counter(whose(words, self._latest.turns)).most_common(1)[0][0]
         update = self._update(words, speaker, words[0].began_at, words[-1].ended_at)
         self._words_sent = len(words)
         return update

@@ -111,6 +111,7 @@ async def test_who_makes_the_files_is_told_whether_a_transcript_is_waited_for_an
     task = await transcribing.under_way("b1")
     assert task
     assert (task.number, task.what.provider, task.bot.transcript_status) == (1, "whisper", "processing")
+    assert await redis.exists(keys.recordings_due) == 0, "no agent is waited for"
 
 
 WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 1)

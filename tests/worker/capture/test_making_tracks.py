@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from common.wire.minutes import Turn
+from common.wire.packets import Line, Packets
 from worker.capture.making import tracks
 from worker.capture.making.sound import RATE, SILENCE
 from worker.capture.making.tracks import TrackClock
 from worker.capture.making.work import Stream
-from worker.capture.packets import Line, Packets
 
 BEGAN_AT: Final = 1000.0
 STEP: Final = RATE // 50

@@ -2,8 +2,9 @@
 that does not goes on as without.
 """
 
+import struct
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +15,20 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page
 
-from common.config.settings import LiveSettings, WebhookSettings
+from common.config.settings import LiveSettings
 from common.wire import manifest
-from common.wire.manifest import PROGRESS
-from common.wire.messages import Leave, ParticipantsSeen
-from common.wire.vocabulary import Reason
-from lab.recorded.received import RATE, level, listen
+from common.wire.manifest import PROGRESS, Manifest
+from common.wire.messages import BotStreamed, Feeds, Leave, ParticipantsSeen
+from common.wire.packets import Line
+from common.wire.vocabulary import FeedStatus, Reason
+from lab.recorded.received import BLOCK, RATE, level, listen, tone
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import TONES, Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.test_pictures import page_of
+from tests.worker.live.conftest import AT_HOME, Reader, reading, sent_to
 from tests.worker.test_agent import machine_with
 from tests.worker.visits import serving
-from worker.capture.packets import Line
 from worker.capture.tracks import equip
 from worker.chromium.driver import Driver
 from worker.live.feeds import LiveFeeds
@@ -52,20 +54,23 @@ async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound
     ann, ben = (TONES.replace(STEADY, IN_TURN.format(place)) for place in (0, 1))
     ben = ben.replace("440, 1000", ", ".join(map(str, OTHERS)))
     record, outbox = recorded.recordings.record, recorded.minutes_outbox
-    feeds = LiveFeeds("vm1", LiveSettings(), WebhookSettings(), record, lambda _: None, outbox)
+    streamed: list[BotStreamed] = []
+    feeds = LiveFeeds("vm1", LiveSettings(), AT_HOME, record, streamed.append, outbox)
     async with (
+        reading(reader := Reader()),
         somebody_in(somebodys, room, ann),
         somebody_in(somebodys, room, ben, name="Ben"),
         feeds,
         harness_of(recorded, driver, room, feeds.serve) as harness,
     ):
-        await go_in(harness)
+        await harness.warm()
+        harness.pool.begin(sent_to(harness, Feeds(audio_url=reader.url)))
         await wait_until(lambda: recorded.reports and recorded.packets)
         feeds.note(*await wait_until(lambda: harness.seen(ParticipantsSeen)))
 
         async def both_spoke_twice() -> bool:
             spoke = Counter(turn.speaker for turn in await outbox.find_turns("b1", 1))
-            return spoke["Ann"] > 1 and spoke["Ben"] > 1
+            return spoke["Ann"] > 1 and spoke["Ben"] > 1 and {"Ann", "Ben"} <= {frame.name for frame in reader.frames}
 
         await wait_until(both_spoke_twice)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
@@ -89,6 +94,27 @@ async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound
         assert (track.share >= 0.75, track.turns) == (True, [])
         assert track.speaker_id in {person.id for seen in harness.seen(ParticipantsSeen) for person in seen.joined}
     assert heard_of == {440: "Ann", 1500: "Ben"}
+    assert_heard_by_track(reader, made, streamed)
+
+
+def assert_heard_by_track(reader: Reader, made: Manifest, streamed: Sequence[BotStreamed]) -> None:
+    """What was sent live is nobody else's either, and nothing was sent twice."""
+    ids = {track.speaker: track.id for track in made.tracks}
+    for name, mine, theirs in (("Ann", (440, 1000), OTHERS), ("Ben", OTHERS, (440, 1000))):
+        frames = [frame for frame in reader.frames if frame.name == name or frame.speaker_id == ids[name]]
+        assert {track.speaker_id for track in made.tracks if track.speaker == name} <= {
+            frame.speaker_id for frame in frames if frame.name
+        }
+        samples = [sample / 32768 for frame in frames for (sample,) in struct.iter_unpack("<h", frame.pcm)]
+        blocks = [samples[at : at + BLOCK] for at in range(0, len(samples) - BLOCK, BLOCK)]
+        clearest = max(blocks, key=lambda block: tone(block, mine[0]))
+        assert tone(clearest, mine[0]) > -22
+        assert max(tone(clearest, hz) for hz in theirs) < -45
+        recorded_s = sum(track.packets * 0.02 for track in made.tracks if track.speaker == name)
+        assert len(samples) / RATE == pytest.approx(recorded_s, abs=0.8)
+    by_track = [frame for frame in reader.frames if frame.name or frame.speaker_id in ids.values()]
+    assert len(reader.frames) - len(by_track) < 15, "the whole meeting's sound only until tracks came"
+    assert (streamed[-1].status, streamed[-1].dropped) == (FeedStatus.ENDED, 0)
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from playwright.async_api import Page
 from common.config.settings import CaptureSettings, LiveSettings, WebhookSettings, WorkerSettings
 from common.jobs.outgoing import OutgoingRules
 from common.wire.messages import BotStreamed, Feeds, Join
+from common.wire.packets import Line
 from common.wire.vocabulary import FeedStatus
 from tests.worker.capture.conftest import somebody as somebody
 from tests.worker.capture.conftest import somebodys as somebodys
@@ -133,13 +134,15 @@ class Live:
             add_to_story: Callable[[str], None],
             announce: Callable[[str], None],
             on_sound: Callable[[int, int, bytes], None] | None = None,
+            on_packets: Callable[[Line | None], None] | None = None,
         ) -> AbstractAsyncContextManager[Callable[[State], None]]:
             def spy(seq: int, part: int, chunk: bytes) -> None:
                 self.chunks.append((seq, part, chunk))
                 assert on_sound
                 on_sound(seq, part, chunk)
 
-            return recordings.record(join, page, state, add_to_story, announce, on_sound=spy if on_sound else None)
+            heard = spy if on_sound else None
+            return recordings.record(join, page, state, add_to_story, announce, heard, on_packets)
 
         self.feeds = LiveFeeds("vm1", settings or LiveSettings(), AT_HOME, record, self.reports.append, no_minutes())
 

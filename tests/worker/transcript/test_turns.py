@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from common.wire.minutes import Turn
-from worker.transcript.turns import Turns
+from worker.transcript.turns import MOST_TURNS, LatestTurns, Turns
 
 
 def follow(marks: Sequence[str], step_s: float = 0.5) -> list[tuple[str, float, float]]:
@@ -35,3 +35,15 @@ def test_a_turn_bears_the_id_of_who_spoke() -> None:
     turns.look(0, "p1", "Ann")
     turns.look(1, "p1", "Ann")
     assert turns.end() == [Turn("p1", "Ann", 0, 1)]
+
+
+def test_the_latest_turns_have_the_one_that_is_not_over_and_are_bounded() -> None:
+    latest = LatestTurns()
+    for at, name in ((0.0, ""), (1.0, "Ann"), (1.5, "Ann"), (2.0, "Ben"), (2.5, "Ann"), (9.0, "Ann")):
+        latest.look(at, f"id of {name}", name)
+    assert [(turn.speaker, turn.began_at, turn.ended_at) for turn in latest.turns] == [
+        ("Ann", 1.0, 1.5), ("Ben", 2.0, 2.0), ("Ann", 2.5, 2.5), ("Ann", 9.0, 9.0),
+    ]  # fmt: skip
+    for at in range(MOST_TURNS * 2):
+        latest.look(10.0 + at * 2, "", "Cleo")
+    assert len(latest.turns) == MOST_TURNS

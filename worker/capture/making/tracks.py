@@ -16,10 +16,10 @@ import av
 import msgspec
 
 from common.wire.minutes import Turn
+from common.wire.packets import Line, Packets
 from worker.capture.making.levels import Levels
 from worker.capture.making.sound import RATE, SILENCE_SAMPLES, Writer, samples_of
 from worker.capture.making.work import Stream, TrackReport
-from worker.capture.packets import Line, Packets
 from worker.transcript.whose_track import Whose, whose
 
 MOST_FILES: Final = 256
