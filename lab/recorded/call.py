@@ -30,8 +30,9 @@ from lab.recorded.seeing import NOTE, PATTERN, Box
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
 
-Way = Literal["tab", "display", "sound"]
-"""`sound`: by the tab, and no picture."""
+Way = Literal["tab", "display", "sound", "tracks"]
+"""`sound`: by the tab, and no picture. `tracks`: likewise, and the packets of each participant's sound."""
+SEEN: Final = ("tab", "display")
 NOTED: Final = "noted.json"
 NOTE_S: Final = 30.0
 """How long the bots' pages note what they show and play: after the beginning, and before the end."""
@@ -87,20 +88,20 @@ async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say
             stage.start_agent()
         browser = await launch(playwright, "--autoplay-policy=no-user-gesture-required")
         talker = await browser.new_page()
-        await _enter(talker, link, *([] if set(ways) == {"sound"} else ["#camera"]))
+        await _enter(talker, link, *(["#camera"] if set(ways) & set(SEEN) else []))
         bots = [
             _Bot(stage, way, f"{way}-{number}")
             for stage, way in zip(stages, ways, strict=True)
             for number in range(1, each + 1)
         ]
         for bot in bots:
-            job = {"meeting_link": link, "bot_id": bot.bot_id, "video_required": bot.way != "sound"}
+            job = {"meeting_link": link, "bot_id": bot.bot_id, "video_required": bot.way in SEEN}
             bot.stage.client.lpush(bot.stage.keys.jobs, json.dumps(job))
         for bot in bots:
             await bot.stage.until(f"{bot.bot_id} is recorded", partial(_is_recorded, bot), _DEADLINE_S)
         ends_at = time.monotonic() + minutes * 60
         say(f"recorded by {', '.join(bot.bot_id for bot in bots)}, for {minutes:g} minutes")
-        seeing = {bot: await _page_of(bot) for bot in bots if bot.way != "sound"}
+        seeing = {bot: await _page_of(bot) for bot in bots if bot.way in SEEN}
         boxes = {bot: Box(*await _evaluate(page, _BOX)) for bot, page in seeing.items()}
         first = await _note(seeing)
         loads: list[float] = []
@@ -127,7 +128,7 @@ async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say
 def admitted(way: Way) -> int:
     """As many bots as the pool admits beside each other on this machine, by its settings as they come."""
     pool = Settings().pool
-    share = pool.sound_cpu_share if way == "sound" else pool.picture_cpu_share
+    share = pool.picture_cpu_share if way in SEEN else pool.sound_cpu_share
     return max(1, int(len(os.sched_getaffinity(0)) * pool.cpu_limit / share))
 
 
@@ -137,7 +138,8 @@ def _stage(port: int, way: Way, bots: int) -> Stage:
         "meetings": {"room_hosts": [f"127.0.0.1:{port}"]},
     }
     video = "display" if way == "display" else "tab"
-    stage = Stage("recorded", sections | {"capture": {"store": "/nowhere", "video": video}})
+    capture = {"store": "/nowhere", "video": video, "tracks": way == "tracks"}
+    stage = Stage("recorded", sections | {"capture": capture})
     stage.config.write_text(stage.config.read_text().replace("/nowhere", str(_store(stage))))
     return stage
 
