@@ -58,7 +58,7 @@ async def test_what_is_heard_arrives_while_it_is_said_with_no_store_and_no_gap_t
         assert port
     assert live.statuses == [FeedStatus.CONNECTED, FeedStatus.WAITING, FeedStatus.CONNECTED, FeedStatus.ENDED]
     assert live.reports[-1].dropped == 0
-    assert live.reports[-1].sent == pytest.approx(len(reader.frames), abs=2)  # what was under way when it hung up
+    assert 0 <= live.reports[-1].sent - len(reader.frames) < 10  # what was under way when it hung up
     assert [message["bot_id"] for message in reader.ready] == ["b1", "b1"]
     assert {message["type"] for message in reader.ready} == {"ready"}
     left, right = clearest(reader.samples)
