@@ -1,4 +1,4 @@
-"""A probe from one machine alone, in a real browser: what it prints, what it saves, and that nothing is left of it."""
+"""A probe from one machine alone: what it prints, what it saves, and that nothing is left of it."""
 
 import asyncio
 import json
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from click.testing import CliRunner
+from yarl import URL
 
+from common.config.settings import WorkerSettings
 from lab.meeting.server import create_app
 from tests.fork_server import Forked, ForkServer
 from tests.waiting import PATIENCE_S
+from tests.worker.conftest import stand_ins
 from tests.worker.visits import serving
 from worker.chromium import processes
 from worker.cli.root import cli
@@ -25,30 +27,24 @@ Probe = Callable[..., Forked]
 
 @pytest.fixture
 def probe(fork_server: ForkServer, tmp_path: Path) -> Generator[Probe]:
-    """Starts `poolmgr-worker probe` for a room, whose files go into `tmp_path`."""
+    """Starts `poolmgr-worker probe` for a link, with the browser `chromium`; its files go into `tmp_path`."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     started: list[Forked] = []
 
-    def start(room: str, *arguments: str) -> Forked:
+    def start(link: str, *arguments: str, chromium: str = "") -> Forked:
         environment = {
             **os.environ,
             "TMPDIR": str(temporary),
-            "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room]),
+            "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([URL(link).authority]),
+            **({"POOLMGR_WORKER__CHROMIUM": chromium} if chromium else {}),
         }
-        words = ("probe", f"http://{room}/r/the-secret-room", *arguments)
-        started.append(fork_server.start_read("worker", *words, environment=environment))
+        started.append(fork_server.start_read("worker", "probe", link, *arguments, environment=environment))
         return started[-1]
 
     yield start
     for browser in started:
         browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def host() -> AsyncGenerator[str]:
-    async with serving(create_app("key", no_lobby=True)) as address:
-        yield address.removeprefix("http://")
 
 
 async def lines_of(process: Forked) -> AsyncGenerator[str]:
@@ -64,9 +60,10 @@ def left(folder: Path) -> list[str]:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Probe, host: str, tmp_path: Path) -> None:
-    process = probe(host, "--save", str(tmp_path / "saved"), "--stay", "1")
-    text, err = await asyncio.to_thread(process.communicate, PATIENCE_S)
+async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Probe, tmp_path: Path) -> None:
+    async with serving(create_app("key", no_lobby=True)) as address:
+        process = probe(f"{address}/r/the-secret-room", "--save", str(tmp_path / "saved"), "--stay", "1")
+        text, err = await asyncio.to_thread(process.communicate, PATIENCE_S)
     assert process.returncode == 0, err
     assert "the page showed name_prompt" in text
     assert "now in_meeting" in text
@@ -79,10 +76,10 @@ async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Pro
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_ctrl_c_makes_it_leave_in_good_order(probe: Probe, host: str, tmp_path: Path) -> None:
-    process = probe(host, "--json", "--stay", "600")
+async def test_ctrl_c_makes_it_leave_in_good_order(probe: Probe, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
-    async with asyncio.timeout(PATIENCE_S):
+    async with stand_ins(tmp_path, WorkerSettings()) as (settings, link), asyncio.timeout(PATIENCE_S):
+        process = probe(link, "--json", "--stay", "600", chromium=settings.chromium)
         async for line in lines_of(process):
             events.append(json.loads(line))
             if events[-1].get("state") == "in_meeting":
@@ -95,12 +92,8 @@ async def test_ctrl_c_makes_it_leave_in_good_order(probe: Probe, host: str, tmp_
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_one_that_is_stopped_before_it_is_in_was_not_refused(probe: Probe, tmp_path: Path) -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server, asyncio.timeout(PATIENCE_S):
-        process = probe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with stand_ins(tmp_path, WorkerSettings()) as (settings, link), asyncio.timeout(PATIENCE_S):
+        process = probe(str(URL(link).update_query(lobby_s=600)), chromium=settings.chromium)
         async for line in lines_of(process):
             if "a browser is warm" in line:
                 assert any((tmp_path / "tmp").iterdir()), "what is to be gone at the end"
