@@ -304,10 +304,10 @@ async def test_dialogs_stand_in_nobodys_way(page: Page, site: Site) -> None:
     assert page.url == "about:blank"
 
 
-async def test_a_page_cannot_store_a_file(own_page: Page, site: Site) -> None:
-    await own_page.goto(site.page(""))
-    async with own_page.expect_download() as downloading:
-        await own_page.evaluate("location.href = '/file'")
+async def test_a_page_cannot_store_a_file(page: Page, site: Site) -> None:
+    await page.goto(site.page(""))
+    async with page.expect_download() as downloading:
+        await page.evaluate("location.href = '/file'")
     download = await downloading.value
     assert await download.failure() == "canceled"
 

@@ -72,8 +72,8 @@ async def test_that_it_is_recorded_is_said_once_and_told_in_its_story(page: Page
         assert [did for _, _, did in bot.seen].count(SAID) == 1
 
 
-async def test_a_chat_that_takes_nothing_keeps_no_recorded_bot_out(own_page: Page, site: Site) -> None:
-    async with bot_at(own_page, site.page(""), settings=WorkerSettings(leave_timeout_s=1)) as bot:
+async def test_a_chat_that_takes_nothing_keeps_no_recorded_bot_out(page: Page, site: Site) -> None:
+    async with bot_at(page, site.page(""), settings=WorkerSettings(leave_timeout_s=1)) as bot:
         bot.session.announce("This is recorded")
         await bot.until(lambda: bot.seen and "fail to say" in bot.seen[-1][-1])
         assert bot.seen[-1][-1] == f"fail to {SAID}: the page has no chat that takes it"
