@@ -4,8 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,9 +15,9 @@ from common.runtime import exits
 from common.runtime.exits import EXIT_USAGE, EXITS
 from poolmgr.cli import root as manager
 from tests.commands import members, paths
+from tests.fork_server import ForkServer
 from worker.cli import root as agent
 
-ROOT: Final = Path(__file__).parents[3]
 DEADLINE_S: Final = 60.0
 SECRET: Final = "hunter2"
 
@@ -36,18 +34,6 @@ class Program(NamedTuple):
         result = CliRunner().invoke(self.cli, words, env={"POOLMGR_CONFIG": "", **environment}, prog_name=self.name)
         assert isinstance(result.exception, SystemExit | None), result.exception
         return result
-
-    def start(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """As a process of its own, to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", self.module, *words],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
 
 
 PROGRAMS: Final = [
@@ -202,24 +188,29 @@ def test_variables_that_look_like_settings_and_are_none_are_noted_by_check(progr
 # What a daemon says first
 
 
-def said_at_start(program: Program, folder: Path, *words: str, **environment: str) -> list[dict[str, Any]]:
+def said_at_start(
+    fork_server: ForkServer, program: Program, folder: Path, *words: str, **environment: str
+) -> list[dict[str, Any]]:
     """The log of a daemon that cannot run: its address is taken, its state folder a file."""
     blocked = folder / "state"
     blocked.touch()
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = f"127.0.0.1:{holder.getsockname()[1]}"
         needs = {"POOLMGR_API__LISTEN": taken, "POOLMGR_WORKER__STATE_DIR": str(blocked), "POOLMGR_LOG__FORMAT": "json"}
-        done = program.start(*words, program.daemon, **needs, **environment)
-    assert done.returncode in (exits.EXIT_FAILED, EXIT_USAGE)
-    assert SECRET not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"{program.name}: cannot ")
-    return [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+        whole = {**os.environ, **needs, **environment}
+        started = fork_server.start_read(program.module, *words, program.daemon, environment=whole)
+        _, said = started.communicate(DEADLINE_S)
+        started.close()
+    assert started.returncode in (exits.EXIT_FAILED, EXIT_USAGE)
+    assert SECRET not in said
+    assert said.splitlines()[-1].startswith(f"{program.name}: cannot ")
+    return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
 
 @of_both
 @pytest.mark.parametrize("named_by", ["--config", "POOLMGR_CONFIG", ""])
 def test_it_says_first_which_file_it_read_which_variables_override_it_and_which_only_look_as_if(
-    named_by: str, program: Program, tmp_path: Path
+    fork_server: ForkServer, named_by: str, program: Program, tmp_path: Path
 ) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[redis]\nprefix = "other"\n')
@@ -227,7 +218,7 @@ def test_it_says_first_which_file_it_read_which_variables_override_it_and_which_
     environment = {"POOLMGR_CONFIG": str(file)} if named_by == "POOLMGR_CONFIG" else {"POOLMGR_CONFIG": ""}
     url = f"redis://ada:{SECRET}@127.0.0.1:1/0"
     environment |= {"POOLMGR_REDIS__URL": url, "POOLMGR_REDIS_URL": url}
-    first, second, *_ = said_at_start(program, tmp_path, *words, **environment)
+    first, second, *_ = said_at_start(fork_server, program, tmp_path, *words, **environment)
     assert (first["event"], first["level"], first["program"]) == ("configuration_read", "info", program.name)
     assert first["file"] == (str(file) if named_by else "")
     assert first.get("named_by", "") == named_by
