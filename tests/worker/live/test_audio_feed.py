@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
+from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, BotMoved, Feeds
 from common.wire.vocabulary import BotState, FeedStatus, Reason
+from lab.chaos.observers.witness import Witness
+from lab.chaos.stand_in.chromium import write_program
 from lab.recorded.received import BLOCK, tone
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import story
-from tests.worker.conftest import Harness
+from tests.worker.conftest import Harness, pool_with
 from tests.worker.live.conftest import Live, Reader, harness_of, reading, sent_to
 from worker.chromium.driver import Driver
 from worker.live.decoding import Decoder
@@ -46,12 +49,12 @@ async def test_what_is_heard_arrives_while_it_is_said_with_no_store_and_no_gap_t
     async with reading(reader) as port:
         async with harness_of(live, driver, room) as harness:
             await go_in(harness, Feeds(audio_url=reader.url))
-            await wait_until(lambda: reader.heard_s >= 3)
+            await wait_until(lambda: reader.heard_s >= 2)
             assert any("listen to its sound" in did for did in story(harness))
             await reader.hang_up()
             await wait_until(lambda: reader.connections == 2)
             before_s, began = reader.heard_s, time.monotonic()
-            await wait_until(lambda: reader.heard_s >= before_s + 3)
+            await wait_until(lambda: reader.heard_s >= before_s + 2)
             assert time.monotonic() - began < 6
             await leave(harness)
         await wait_until(lambda: live.statuses[-1:] == [FeedStatus.ENDED])
@@ -80,14 +83,16 @@ async def assert_later_agents_can_decode(live: Live) -> None:
     assert sum(map(len, heard)) / 2 / RATE == pytest.approx(len(rest) * 0.25, rel=0.3)
 
 
-async def test_an_address_that_may_not_be_called_is_said_and_the_call_goes_on(
-    tmp_path: Path, driver: Driver, room: str
-) -> None:
+async def test_an_address_that_may_not_be_called_is_said_and_the_call_goes_on(tmp_path: Path, driver: Driver) -> None:
     live = Live(tmp_path)
-    async with harness_of(live, driver, room) as harness:
-        await go_in(harness, Feeds(audio_url="wss://10.0.0.1/inside"))
-        await wait_until(lambda: live.statuses == [FeedStatus.REFUSED])
-        await asyncio.sleep(1)
-        assert not harness.seen(BotEnded)
-        await leave(harness)
+    async with Witness() as witness, live.feeds:
+        stand_in = str(write_program(tmp_path / "stand-in", witness.address))  # nothing is heard of it
+        settings = WorkerSettings(memory_reserve_mb=0, chromium=stand_in)
+        async with pool_with(tmp_path / "state", settings, driver, live.feeds.serve) as harness:
+            harness.meeting = f"http://{witness.address}/r/chaos?tag=a&lobby_s=0"
+            await go_in(harness, Feeds(audio_url="wss://10.0.0.1/inside"))
+            await wait_until(lambda: live.statuses == [FeedStatus.REFUSED])
+            await asyncio.sleep(1)
+            assert not harness.seen(BotEnded)
+            await leave(harness)
     assert live.reports[0].detail == "address_not_allowed"
