@@ -41,7 +41,7 @@ DAY_S: Final = 86400
 WEEK_S: Final = 7 * DAY_S
 MONTH_S: Final = 30 * DAY_S
 
-_ROUNDS: Final = 3
+_ROUNDS: Final = 2
 _PATIENCE: Final = 60
 _STEPS: Final = 25
 
