@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,15 @@ class Scene:
         return [fields[b"bot_id"].decode() for _, fields in entries if fields[b"state"] == b"assigned"]
 
     async def story(self, bot_id: str) -> list[str]:
+        return (await self.stories())[bot_id]
+
+    async def stories(self) -> dict[str, list[str]]:
+        """Of each bot, read once."""
+        stories = defaultdict[str, list[str]](list)
         entries: Any = await self.redis.xrange(self.keys.status)
-        return [fields[b"state"].decode() for _, fields in entries if fields[b"bot_id"].decode() == bot_id]
+        for _, fields in entries:
+            stories[fields[b"bot_id"].decode()].append(fields[b"state"].decode())
+        return stories
 
     async def close(self) -> None:
         for manager in self._managers:
