@@ -110,8 +110,9 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
     ids=["no field", "no button", "not sent", "hangs"],
 )
 async def test_what_cannot_be_said_is_logged_without_its_text_and_dropped(
-    own_page: Page, site: Site, script: str, why: str, page_timeout_s: float
+    own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch, script: str, why: str, page_timeout_s: float
 ) -> None:
+    monkeypatch.setattr("worker.meeting.session.REPEAT_S", 12.0)  # on a busy machine each look takes its time
     settings = WorkerSettings(page_timeout_s=page_timeout_s, leave_timeout_s=1)
     with capture_logs() as logs:
         async with bot_at(own_page, site.page(script), settings=settings) as bot:
