@@ -2,7 +2,8 @@
 
 pytest-xdist starts N processes that collect all tests, each of them: here that takes more processor time than the tests
 of most rooms. Otherwise it is as there: one process has all tests of a file, in their order, and takes the next file
-when it is through; one that dies fails the test that it was about, and another process goes on.
+when it is through; one that dies fails the test that it was about, and another process goes on. One that is
+at a test for ten minutes is killed.
 
 Half of the processes take files from the front, where those stand that wait for real programs. The other half take them
 from the back, with a lower priority: tests that only compute use the time that is left and make no other test late.
@@ -11,6 +12,7 @@ from the back, with a lower priority: tests that only compute use the time that 
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,6 +25,7 @@ import pytest
 
 from tests.measuring import keep_measured
 
+_LOOK_S: Final = 5.0
 _GOES_WITHIN_S: Final = 60.0
 """A process that is no longer needed: it ends what its tests share."""
 _NICENESS: Final = 10
@@ -31,6 +34,9 @@ _FORK: Final = multiprocessing.get_context("fork")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--at-once", type=int, default=1, metavar="N", help="carry out the files' tests in N processes")
+    parser.addoption(
+        "--most-s", type=float, default=600.0, metavar="S", help="with --at-once: a test that takes longer has failed"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,6 +62,7 @@ class _Hand:
         self.is_urgent = is_urgent
         self.has: deque[int] = deque()  # the tests that it was given and has not ended
         self.is_at: int | None = None
+        self.heard_at = time.monotonic()
         self.is_through = False
 
 
@@ -68,6 +75,7 @@ class _Controller:
             [deque(number for number, _ in file) for _, file in groupby(numbered, lambda each: each[1].path)]
         )
         self._hands: dict[Any, _Hand] = {}
+        self._most_s: Any = session.config.getoption("--most-s")
         self._begun = 0
         self._is_interrupted = False
 
@@ -77,8 +85,9 @@ class _Controller:
             self._begin(is_urgent=number % 2 == 0)
         try:
             while self._hands:
-                for ours in wait(self._hands):
+                for ours in wait(self._hands, _LOOK_S):
                     self._hear(self._hands[ours])
+                self._kill_those_that_hang()
         except KeyboardInterrupt:
             self._is_interrupted = True
             raise
@@ -94,7 +103,13 @@ class _Controller:
         theirs.close()
         self._hands[ours] = _Hand(process, ours, is_urgent=is_urgent)
 
+    def _kill_those_that_hang(self) -> None:
+        for hand in self._hands.values():
+            if hand.is_at is not None and time.monotonic() - hand.heard_at > self._most_s:
+                hand.process.kill()
+
     def _hear(self, hand: _Hand) -> None:
+        hand.heard_at = time.monotonic()
         kind: str = "is gone"
         what: Any = None
         with suppress(EOFError, ConnectionError):
