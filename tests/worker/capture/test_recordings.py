@@ -14,7 +14,7 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
 from common.wire.messages import BotEnded, BotSaw
 from common.wire.vocabulary import Reason
-from lab.recorded.received import RATE, Heard, listen
+from lab.recorded.received import RATE, listen
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
@@ -39,13 +39,6 @@ def assert_true_to(made: Manifest, recorded: Recorded) -> None:
 def missing(made: Manifest) -> list[Gap]:
     """Whatever a machine that is very busy does: a recorder may take seconds to begin there."""
     return [gap for gap in made.gaps if gap.cause != "late"]
-
-
-def assert_as_long_as_the_meeting(heard: Heard, made: Manifest, took_s: float) -> None:
-    """`took_s`: as seen from here, where a machine that is busy sees it late."""
-    assert made.ended_at
-    assert heard.duration_s == pytest.approx(made.ended_at - made.began_at, abs=1)
-    assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4)
 
 
 async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_died_and_the_browser_is_killed(
@@ -84,7 +77,8 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
     assert {gap.cause for gap in missing(made)} <= {"browser_gone"}
     assert made.audio
     heard = listen(recorded.file(AUDIO))
-    assert_as_long_as_the_meeting(heard, made, took_s)
+    assert made.ended_at
+    assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4), "a machine that is busy sees it late"
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1)
     assert killed_at - made.began_at > 4, "there is more than what may be lost"
     assert made.segments[-1].ended_at > killed_at - 2, "all but the last two seconds are there"
