@@ -109,7 +109,9 @@ class Run(msgspec.Struct, frozen=True):
 def merged(run: Run, later: Run) -> Run:
     """`run`, with the rows of `later` in place of its own. Each such row names its later run."""
     load = f"load average {later.machine.load_before:.2f} before, {later.machine.load_after:.2f} after"
-    anew = f"{later.at}, commit `{later.commit}`, `{later.command}`, {load}"
+    elsewhere = later.machine.processor != run.machine.processor
+    machine = f", on {later.machine.processor}, {later.machine.cores} cores" if elsewhere else ""
+    anew = f"{later.at}, commit `{later.commit}`, `{later.command}`, {load}{machine}"
     rows = {measurement.row for measurement in later.measurements}
     kept = [measurement for measurement in run.measurements if measurement.row not in rows]
     place = next(

@@ -105,6 +105,11 @@ def test_a_row_that_was_measured_anew_takes_its_place_and_says_when() -> None:
     text = to_markdown(together)
     anew = "Measured anew, after the run above: 2030-02-01T10:00:00+00:00, commit `def`"
     assert text.partition("## rewarm")[2].count(anew) == text.count(anew) == 2
+    assert not together.measurements[1].anew.endswith("cores")
+    elsewhere = msgspec.structs.replace(
+        later, machine=msgspec.structs.replace(run.machine, processor="another", cores=8)
+    )
+    assert merged(run, elsewhere).measurements[1].anew.endswith(", on another, 8 cores")
 
 
 def test_a_row_that_was_not_in_the_run_comes_last() -> None:
