@@ -236,6 +236,7 @@ class TranscriptionSettings(Section, frozen=True):
 
     live: Literal["", "deepgram_streaming"] = ""
     after: Literal["", "deepgram", "openai", "whisper"] = ""
+    by_track: bool = False
     language: Language = ""
     allow_http: bool = False
     allowed_networks: list[str] = []

@@ -6,10 +6,11 @@ up with a reason. The recording is never changed.
 """
 
 import asyncio
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -22,8 +23,8 @@ from common.speech.choice import transcriber
 from common.speech.heard import Heard, utterances
 from common.speech.provider import SpeechError
 from common.wire import manifest, minutes
-from common.wire.manifest import Manifest
-from common.wire.minutes import SPEAKERS, VERSION, Minutes, Utterance, transcript_name
+from common.wire.manifest import Manifest, SoundTrack
+from common.wire.minutes import SPEAKERS, VERSION, Minutes, Turn, Utterance, transcript_name
 from poolmgr.store.leader.transcriptions import DueTranscriptions, UnderWay
 
 _log = structlog.stdlib.get_logger()
@@ -34,6 +35,17 @@ WAIT_S: Final = 10.0
 AGAIN_S: Final = (30.0, 900.0)
 MOST_BYTES: Final = 2 << 30
 """The largest recording that is transcribed, in bytes: two days of sound."""
+MOST_TRACKS: Final = 16
+VOICE_S: Final = 0.5
+"""A track with less voice is not transcribed."""
+
+
+class Sound(NamedTuple):
+    """A file to transcribe, and who speaks in it when."""
+
+    path: str
+    bytes: int
+    turns: Sequence[Turn]
 
 
 class Transcribing:
@@ -116,30 +128,53 @@ class Transcribing:
         found = await manifests.find(store, bot_id)
         if found is None or found.audio is None:
             raise SpeechError("no_recording", lasts=True)
-        heard = await self._hear(store, found, task)
-        spoken = await manifests.find_minutes(store, bot_id, SPEAKERS, found.attempt)
-        words = [word.at(found.began_at) for word in heard]
-        timed = not any(word.is_whole for word in heard)
-        said = utterances(words, spoken.turns if spoken else [], timed=timed)
+        said: list[Utterance] = []
+        for sound in (self._settings.by_track and tracks(found)) or [await _whole(store, found)]:
+            heard = await self._hear(store, found, sound, task)
+            words = [word.at(found.began_at) for word in heard]
+            said += utterances(words, sound.turns, timed=not any(word.is_whole for word in heard))
+        said.sort(key=lambda one: one.began_at)
         if said:
             about = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, task.what.provider, said)
             path = f"{manifest.folder(bot_id, found.attempt)}/{transcript_name(task.number)}"
             await store.put(path, minutes.encode(about), content_type="application/json")
         return said
 
-    async def _hear(self, store: Store, found: Manifest, task: UnderWay) -> list[Heard]:
-        assert found.audio
-        path = f"{manifest.folder(found.bot_id, found.attempt)}/{found.audio.path}"
-        if found.audio.bytes > MOST_BYTES:
+    async def _hear(self, store: Store, found: Manifest, sound: Sound, task: UnderWay) -> list[Heard]:
+        path = f"{manifest.folder(found.bot_id, found.attempt)}/{sound.path}"
+        if sound.bytes > MOST_BYTES:
             raise SpeechError("too_large", lasts=True)
         by = transcriber(task.what.provider, self._settings)
         language = task.what.language or self._settings.language
         if (there := store.path(path)) is not None:
             return await by.transcribe(there, language)
         with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
-            file = Path(folder) / found.audio.path
+            file = Path(folder) / sound.path
             await store.save(path, file)
             return await by.transcribe(file, language)
+
+
+async def _whole(store: Store, found: Manifest) -> Sound:
+    """All of the meeting in one file. Raises: StoreError."""
+    assert found.audio
+    spoken = await manifests.find_minutes(store, found.bot_id, SPEAKERS, found.attempt)
+    return Sound(found.audio.path, found.audio.bytes, spoken.turns if spoken else [])
+
+
+def tracks(found: Manifest) -> list[Sound]:
+    """The sound of each participant by itself. None at all where that is not all of the meeting, or where it is not
+    known whose one is: the page's marks tell more of the whole then.
+    """
+    voices = [track for track in found.tracks if track.voice_s >= VOICE_S]
+    whole = not any(gap.kind == "tracks" and gap.cause in ("refused", "damaged") for gap in found.gaps)
+    known = all(track.speaker or track.turns for track in voices)
+    if not (whole and known and len(voices) <= MOST_TRACKS):
+        return []
+    return [Sound(track.path, track.bytes, _turns(track)) for track in voices]
+
+
+def _turns(track: SoundTrack) -> Sequence[Turn]:
+    return track.turns or [Turn(track.speaker_id, track.speaker, 0.0, math.inf)]
 
 
 def _is_coming(bot: Record) -> bool:

@@ -15,7 +15,7 @@ from common.runtime.clock import Clock
 from common.runtime.recordings.store import Store
 from common.runtime.redis.client import connect
 from common.wire import manifest, minutes
-from common.wire.manifest import AUDIO, FINAL, Audio, Manifest
+from common.wire.manifest import AUDIO, FINAL, Audio, Gap, Manifest, SoundTrack
 from common.wire.messages import BotTranscribed, Join
 from common.wire.minutes import SPEAKERS, Minutes, Turn
 from common.wire.vocabulary import BotState, Reason
@@ -135,6 +135,79 @@ async def test_a_recording_becomes_a_transcript_with_who_spoke_when(bed: Bed, so
         [0.5, 1.1, 3.0], abs=0.1
     )
     assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_by") == provider.encode()
+
+
+AT_ONCE: Final = (("golf", 0.5, 0.5),)
+
+
+def heard_apart(bed: Bed, sound: Path, other: Path, **of_second: Any) -> None:
+    """Ann's track, and another one with a word that is said meanwhile."""
+    bed.record(sound)
+    made = manifest.decode((bed.folder / "store" / "b1" / "1" / FINAL).read_bytes())
+    kept: list[SoundTrack] = []
+    for name, path in (("track-000.ogg", sound), ("track-001.ogg", other)):
+        data = path.read_bytes()
+        bed.put(name, data)
+        kept.append(SoundTrack(name, len(data), "0" * 64, name, NOW, 4.0, 200, 2.0, "p1", "Ann", 1.0))
+    gaps = of_second.pop("gaps", [])
+    kept[1] = replace(kept[1], **of_second)
+    bed.put(FINAL, manifest.encode(replace(made, tracks=kept, gaps=gaps)))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("other") / "other.ogg", AT_ONCE, 4.0)
+
+
+@pytest.mark.parametrize(
+    "of_second",
+    [
+        {"speaker_id": "p2", "speaker": "Ben"},
+        {"speaker_id": "", "speaker": "", "turns": [Turn("p2", "Ben", NOW + 0.3, NOW + 1.5)]},
+    ],
+)
+async def test_of_those_who_speak_at_once_each_has_said_their_own(
+    bed: Bed, sound: Path, other: Path, of_second: dict[str, Any]
+) -> None:
+    bed.settings = replace(bed.settings, by_track=True)
+    heard_apart(bed, sound, other, **of_second)
+    await bed.end_bot("openai")
+    async with bed.running():
+        assert (await bed.became()).utterances == 2
+    said = bed.made().utterances
+    assert {(one.speaker, one.text) for one in said} == {("Ann", "Alpha bravo golf."), ("Ben", "Golf.")}
+    assert [one.began_at - NOW for one in said] == pytest.approx([0.5, 0.5], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("by_track", "of_second", "calls"),
+    [
+        (False, {"speaker": "Ben"}, 1),
+        (True, {"speaker": "", "share": 0.0}, 1),
+        (True, {"gaps": [Gap(NOW, NOW + 1, "refused", "tracks")]}, 1),
+        (True, {"gaps": [Gap(NOW, NOW + 1, "late", "tracks")]}, 2),
+        (True, {"speaker": "", "voice_s": 0.0}, 1),
+    ],
+    ids=["by default", "nobody's", "not all", "all", "silent"],
+)
+async def test_where_tracks_do_not_tell_all_the_whole_is_heard(
+    bed: Bed, sound: Path, other: Path, by_track: bool, of_second: dict[str, Any], calls: int
+) -> None:
+    bed.settings = replace(bed.settings, by_track=by_track)
+    heard_apart(bed, sound, other, **of_second)
+    await bed.end_bot("openai")
+    async with bed.running():
+        await bed.became()
+    assert len(bed.speech.forms) == calls
+    speakers = {one.speaker for one in bed.made().utterances}
+    assert speakers == ({"Ann"} if calls == 2 or of_second.get("voice_s") == 0.0 else {"Ann", "Ben"})
+
+
+async def test_more_tracks_than_there_may_be_calls_are_heard_as_a_whole() -> None:
+    one = SoundTrack("t", 9, "0" * 64, "t", NOW, 4.0, 200, 2.0, "p1", "Ann", 1.0)
+    made = Manifest(1, "b1", 1, "room", NOW, NOW + 4, True)
+    assert len(transcribing.tracks(replace(made, tracks=[one] * transcribing.MOST_TRACKS))) == transcribing.MOST_TRACKS
+    assert transcribing.tracks(replace(made, tracks=[one] * (transcribing.MOST_TRACKS + 1))) == []
 
 
 async def test_a_server_that_is_away_for_a_moment_is_asked_again_and_one_that_stays_so_costs_the_transcript_only(
