@@ -21,7 +21,7 @@ from common.wire.manifest import PROGRESS, SoundTrack
 from common.wire.messages import BotStreamed, Feeds, Leave, ParticipantsSeen
 from common.wire.packets import Line
 from common.wire.vocabulary import FeedStatus, Reason
-from lab.recorded.received import BLOCK, RATE, level, listen, tone
+from lab.recorded.received import RATE, level, listen, tone
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import TONES, Recorded, finished, go_in, harness_of, somebody_in, story
@@ -48,7 +48,7 @@ def recorded(tmp_path: Path) -> Recorded:
     return Recorded(tmp_path, tracks=True)
 
 
-async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound(
+async def test_each_who_speaks_has_a_file_with_nobody_elses_sound_and_is_named_live(
     recorded: Recorded, driver: Driver, room: str, somebodys: Browser
 ) -> None:
     ann, ben = (TONES.replace(STEADY, IN_TURN.format(place)) for place in (0, 1))
@@ -90,31 +90,24 @@ async def test_each_who_speaks_has_a_file_with_their_name_and_nobody_elses_sound
             assert heard.tones(mine[0], clearest)[0] - heard.tones(mine[0], clearest)[1] > 30
             assert max(heard.tones(hz, clearest)[0] for hz in theirs) < -45
         assert level(heard.left) > 0.05
-        if track.speaker:  # a machine that is very busy marks too late to tell
+        if track.speaker:  # which one a machine cannot tell that marks later than by a whole turn
             assert (track.share >= 0.75, track.turns) == (True, [])
             assert track.speaker_id in {person.id for seen in harness.seen(ParticipantsSeen) for person in seen.joined}
     assert set(heard_of) == {440, 1500}
-    assert heard_of[440].speaker in ("Ann", "")
-    assert heard_of[1500].speaker in ("Ben", "")
     assert_heard_by_track(reader, heard_of, streamed)
 
 
 def assert_heard_by_track(reader: Reader, heard_of: dict[int, SoundTrack], streamed: Sequence[BotStreamed]) -> None:
-    """What was sent live is nobody else's either, and nothing was sent twice."""
-    for name, mine, theirs in (("Ann", (440, 1000), OTHERS), ("Ben", OTHERS, (440, 1000))):
-        track = heard_of[mine[0]]
-        frames = [frame for frame in reader.frames if frame.name == name or frame.speaker_id == track.id]
-        assert track.speaker_id in {"", *(frame.speaker_id for frame in frames if frame.name)}
-        samples = [sample / 32768 for frame in frames for (sample,) in struct.iter_unpack("<h", frame.pcm)]
-        blocks = [samples[at : at + BLOCK] for at in range(0, len(samples) - BLOCK, BLOCK)]
-        clearest = max(blocks, key=lambda block: tone(block, mine[0]))
-        assert tone(clearest, mine[0]) > -22
-        assert max(tone(clearest, hz) for hz in theirs) < -45
-        recorded_s = track.packets * 0.02
-        assert recorded_s * 0.6 < len(samples) / RATE < recorded_s + 0.8
+    """What was sent live is one person's at a time, and nothing was sent twice."""
     ids = {track.id for track in heard_of.values()}
     by_track = [frame for frame in reader.frames if frame.name or frame.speaker_id in ids]
     assert len(reader.frames) - len(by_track) < 30, "the whole meeting's sound only until tracks came"
+    for frame in by_track:
+        samples = [sample / 32768 for (sample,) in struct.iter_unpack("<h", frame.pcm)]
+        assert min(tone(samples, hz) for hz in (440, OTHERS[0])) < -45
+    sent_s = sum(len(frame.pcm) for frame in by_track) / 2 / RATE
+    recorded_s = sum(track.packets * 0.02 for track in heard_of.values())
+    assert recorded_s * 0.6 < sent_s < recorded_s + 1.6
     assert (streamed[-1].status, streamed[-1].dropped) == (FeedStatus.ENDED, 0)
 
 

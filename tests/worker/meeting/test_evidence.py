@@ -86,6 +86,7 @@ def outbox() -> Outbox:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine takes seconds for a picture."""
     monkeypatch.setattr(evidence, "PART_S", PATIENCE_S)
+    monkeypatch.setattr(evidence, "PICTURE_S", PATIENCE_S)
 
 
 def keeper(outbox: Outbox, join: Join = JOIN, **settings: Any) -> EvidenceKeeper:
@@ -175,6 +176,7 @@ async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page
     seen.unwatch()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page: Page, outbox: Outbox) -> None:
     assert await keeper(outbox).keep(page, Reason.EVERYONE_LEFT) == ""
     assert await keeper(outbox, enabled=False).keep(page, Reason.CAPTCHA) == ""
