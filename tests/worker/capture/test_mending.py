@@ -1,12 +1,13 @@
 """Where the recorder has nothing, the file has what the tracks have; and nowhere else."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.worker.capture.test_making_tracks import BEGAN_AT, STEP, line, loud, stored, tone
-from worker.capture.making import process
+from worker.capture.making import mending, process
 from worker.capture.making.mending import PLAYED_AFTER
 from worker.capture.making.sound import RATE, SILENCE, Writer
 from worker.capture.making.work import AudioReport, Stream, Work
@@ -73,6 +74,21 @@ def test_a_pause_stays_one_however_late_the_page_plays_it(tmp_path: Path) -> Non
         report, heard = make(tmp_path, sound, [of_track(tmp_path / "t", 0.0, 6.0, silent=((2.0, 2.6),))])
         assert report.mended_s == 0.0
         assert heard == [pytest.approx((0.0, pause[0]), abs=0.05), pytest.approx((pause[1], 6.0), abs=0.05)]
+
+
+def test_of_more_tracks_than_are_mixed_the_loudest_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mending, "MOST_MIXED", 1)
+    mixed: list[list[Path]] = []
+
+    def note(paths: Sequence[Path], since: int, samples: int) -> Iterator[object]:
+        del since, samples
+        mixed.append(list(paths))
+        return iter(())
+
+    monkeypatch.setattr(mending, "_mixed", note)
+    heard = [mending.Heard(Path(name), bytes([level] * 20)) for name, level in (("a", 90), ("b", 120), ("c", 0))]
+    assert list(mending.Mender(heard).packets(RATE, 2)) == [SILENCE] * 2
+    assert mixed == [[Path("b")]]
 
 
 def test_two_who_speak_at_once_are_both_heard_and_a_track_that_is_no_sound_costs_nothing(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ _AROUND: Final = 3 * RATE // 10
 """A page may play sound by so many samples sooner or later than PLAYED_AFTER says."""
 _AT_ONCE: Final = 10 * 50
 """Packets that are made at once: ten seconds."""
+MOST_MIXED: Final = 16
+"""Tracks, the loudest: each takes 4 MB meanwhile."""
 MOST_MENDED: Final = 3600 * RATE
 """Samples of a recording."""
 _BIT_RATE: Final = 96_000
@@ -59,14 +61,16 @@ class Mender:
     def _made(self, begins: int, count: int) -> list[bytes]:
         samples = count * SILENCE_SAMPLES
         first, last = max(0, _step(begins)), _step(begins + samples - 1)
-        heard = [each.path for each in self._tracks if max(each.levels[first : last + 1], default=0) >= VOICE]
+        levels = {each.path: max(each.levels[first : last + 1], default=0) for each in self._tracks}
+        loudest = sorted(levels, key=lambda path: levels[path], reverse=True)[:MOST_MIXED]
+        heard = [path for path in loudest if levels[path] >= VOICE]
         if not heard or samples > self._left:
             return []
         self._left -= samples
         since = begins - PLAYED_AFTER - _LEAD * SILENCE_SAMPLES + _LOOKAHEAD
         try:
             packets = _encoded(_mixed(heard, since, (count + _LEAD + 1) * SILENCE_SAMPLES))
-        except av.error.FFmpegError:  # silence will do
+        except (av.error.FFmpegError, MemoryError):  # silence will do
             return []
         return packets[_LEAD : _LEAD + count]
 
