@@ -25,7 +25,7 @@ from lab.recorded.call import Way
 )
 @click.option("--bots", type=click.IntRange(1, 100), default=1, show_default=True, help="How many of each way.")
 @click.option(
-    "--full", is_flag=True, help="In place of --bots: as many as the pool admits on this machine, of one way."
+    "--full", is_flag=True, help="In place of --bots: as many of one way as the pool admits beside the speaker."
 )
 @click.option("--minutes", type=click.FloatRange(1.5, 600), default=2.0, show_default=True, help="How long.")
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Keep the files there.")
