@@ -5,6 +5,7 @@ It warms one worker in a folder of its own, removes it afterwards, and touches n
 
 import math
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -37,6 +38,8 @@ HOSTS: Final = {
     "jitsi": ("meet.jit.si",),
 }
 """The hosts that a bot's browser loads first, by platform."""
+SOUND_PRIORITY: Final = 8
+"""The real-time priority that Chromium takes for its sound where it may."""
 
 _TRIED: Final = "Chromium 156 was tried (Debian 12 has it in bookworm-security)"
 _QUICK_S: Final = 5.0
@@ -65,6 +68,7 @@ def checks(settings: Settings) -> list[Check]:
         _quick("user namespaces", user_namespaces),
         _quick("display", lambda: _display(worker, settings.capture)),
         Check("recording", 2 * _FFMPEG_S + _QUICK_S, lambda: beside(lambda: _recording(settings.capture))),
+        _quick("sound", lambda: sound_priority(settings.capture, resource.getrlimit(resource.RLIMIT_RTPRIO)[0])),
         _quick("accounts", lambda: _accounts(worker)),
         _quick("fonts", lambda: fonts(_FONTS)),
         _quick("shared memory", lambda: shared_memory(_SHM, worker, many)),
@@ -316,6 +320,18 @@ def _recording(capture: CaptureSettings) -> Found:
     except FileNotFoundError as fault:
         return error(str(fault), todo)
     return ffmpeg_can(ffmpeg, todo)
+
+
+def sound_priority(capture: CaptureSettings, most: int) -> Found:
+    """Whether the browser may give its sound real-time priority. `most`: by the limit of this process, which may be
+    another one than the agent's; -1 is without end.
+    """
+    if not capture.store:
+        return ok("nothing is recorded: capture.store")
+    if os.geteuid() == 0 or most < 0 or most >= SOUND_PRIORITY:
+        return ok("may have real-time priority")
+    todo = f"LimitRTPRIO={SOUND_PRIORITY} in the unit of the agent, `ulimit -r {SOUND_PRIORITY}` in a shell of root"
+    return warning("may have no real-time priority: it suffers first where processors are taken", todo)
 
 
 def ffmpeg_can(ffmpeg: str, todo: str) -> Found:

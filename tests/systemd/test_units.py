@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.config.credentials import CREDENTIALS
+from worker.doctor import SOUND_PRIORITY
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 PROGRAMS = ("poolmgr.service", "poolmgr-worker.service", "poolmgr-mirror.service")
@@ -60,6 +61,13 @@ def test_the_folders_are_made_and_that_of_secrets_is_roots_alone(tmp_path: Path)
 def test_a_manager_is_stopped_after_the_agent_beside_it_has_let_its_calls_end() -> None:
     """systemd.unit(5): units are stopped in the reverse of the order in which they are started."""
     assert "poolmgr.service" in " ".join(lines("poolmgr-worker.service", "After")).split()
+
+
+def test_the_browsers_sound_may_have_the_priority_that_doctor_asks_for() -> None:
+    limits = {
+        name: lines("poolmgr-worker.service", name) for name in ("LimitRTPRIO", "LimitRTTIME", "RestrictRealtime")
+    }
+    assert limits == {"LimitRTPRIO": [str(SOUND_PRIORITY)], "LimitRTTIME": ["1s"], "RestrictRealtime": []}
 
 
 @pytest.mark.parametrize("unit", PROGRAMS)

@@ -221,6 +221,23 @@ def test_what_recording_from_a_display_needs_is_looked_for(tmp_path: Path, monke
         assert looked(CaptureSettings(store="/nowhere", video="display")).severity is OK
 
 
+@pytest.mark.parametrize(
+    ("store", "most", "uid", "severity"),
+    [
+        ("", 0, 1000, OK),
+        ("/recordings", 0, 0, OK),
+        ("/recordings", 7, 1000, WARNING),
+        ("/recordings", 8, 1000, OK),
+        ("/recordings", -1, 1000, OK),
+    ],
+)
+def test_whether_what_is_recorded_may_have_real_time_priority(
+    store: str, most: int, uid: int, severity: Severity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert doctor.sound_priority(CaptureSettings(store=store), most).severity is severity
+
+
 def test_a_jitsi_of_ones_own_is_asked_in_place_of_the_public_one() -> None:
     settings = parse('[meetings]\njitsi_hosts = ["meet.example.org", "127.0.0.1:8443"]\n')
     assert doctor._hosts(settings)["jitsi"] == ("meet.example.org",)  # pyright: ignore[reportPrivateUsage]
