@@ -22,7 +22,7 @@ from worker.platforms import find_again
 from worker.pool.worker import Worker
 
 RESTORE_DEADLINE_S: Final = 45.0  # on a very busy machine a driver may take 30 s to start
-RESTORE_AGAIN_S: Final = 0.1
+CONNECT_AGAIN_S: Final = 0.1
 
 CONNECT_ERRORS: Final = (DriverError, *PAGE_ERRORS, OSError)  # TimeoutError is an OSError
 """What connecting, and the first call to the page, may raise."""
@@ -59,6 +59,10 @@ class Connections:
         _, found = await asyncio.gather(permissions.settle(context), find(context))
         return found
 
+    async def have_driver(self) -> bool:
+        """Whether there is one that answers. False within six seconds."""
+        return await self._driver.answers()
+
     def lose_all(self, workers: Iterable[Worker]) -> None:
         """The driver is gone: connect to all of these workers again."""
         for worker in workers:
@@ -82,7 +86,7 @@ class Connections:
                         page = await self.connect(worker, chromium, find)
                     except CONNECT_ERRORS as fault:  # the driver is starting, or died again
                         error = fault
-                        await asyncio.sleep(RESTORE_AGAIN_S)
+                        await asyncio.sleep(CONNECT_AGAIN_S)
                         continue
                     if page is None:
                         worker.tell(Failure(GoneCause.UNRESPONSIVE, "its page was closed"))

@@ -17,10 +17,10 @@ from common.runtime.steps import AgentStep
 from common.runtime.waiting import pause
 from common.wire.vocabulary import GoneCause
 from worker.chromium.driver import one_line
-from worker.chromium.process import BrowserError, Launcher
+from worker.chromium.process import BrowserError, Chromium, Launcher
 from worker.decide.worker import Failure, Warmed
 from worker.platforms import prepare
-from worker.pool.connections import CONNECT_ERRORS, Connections, Start
+from worker.pool.connections import CONNECT_AGAIN_S, CONNECT_ERRORS, Connections, Start
 from worker.pool.joins_first import JoinsFirst
 from worker.pool.worker import Worker
 
@@ -60,9 +60,7 @@ class Warmth:
                     worker.worker_id, self._fill_profile, display=worker.display
                 )
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
-                page, page_id = await self._connections.connect(worker, chromium, prepare)
-                await self._equip(page)
-                await worker.await_answer(page)
+                page, page_id = await self._ready(worker, chromium)
         except (BrowserError, *CONNECT_ERRORS) as error:
             missing = "an answer from the page" if worker.chromium else "the DevTools port"
             late = isinstance(error, TimeoutError)
@@ -72,3 +70,21 @@ class Warmth:
             worker.page = page
             worker.tell(Warmed(page_id, time.monotonic() - began))
             steps.done(AgentStep.WORKER_WARMED)
+
+    async def _ready(self, worker: Worker, chromium: Chromium) -> tuple[Page, str]:
+        """The browser's page, made ready, and its target's id. If the driver died meanwhile, the next one makes it: the
+        browser has no fault.
+
+        Raises: CONNECT_ERRORS.
+        """
+        while True:
+            try:
+                page, page_id = await self._connections.connect(worker, chromium, prepare)
+                await self._equip(page)
+                await worker.await_answer(page)
+            except CONNECT_ERRORS:
+                if await self._connections.have_driver():
+                    raise
+                await asyncio.sleep(CONNECT_AGAIN_S)
+            else:
+                return page, page_id

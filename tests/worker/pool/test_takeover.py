@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser
 
 from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, BotMoved, Join, JoinRefused, WorkerGone, WorkerWarm
@@ -114,6 +115,30 @@ async def test_a_bot_that_is_given_out_while_there_is_no_driver_waits_for_the_ne
     await wait_until(lambda: _are_in(light_harness) == {"b1"} or light_harness.seen(WorkerGone))
     assert (light_harness.seen(JoinRefused), light_harness.seen(WorkerGone)) == ([], [])
     assert light_harness.browsers() == browsers
+
+
+@pytest.mark.parametrize("is_connecting", [False, True], ids=["before", "meanwhile"])
+async def test_a_worker_that_is_warmed_while_the_driver_dies_becomes_warm_by_the_next_one(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch, *, is_connecting: bool
+) -> None:
+    """As a failure it would count against the VM, whose next warm-ups the manager puts off ever longer."""
+    connect = light_harness.driver.connect
+    asked = 0
+
+    async def dying(endpoint: str, folder: Path, deadline_s: float) -> Browser:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            _signal_driver(light_harness, signal.SIGKILL)
+            if not is_connecting:
+                await light_harness.driver._gone.wait()  # pyright: ignore[reportPrivateUsage]
+        return await connect(endpoint, folder, deadline_s)
+
+    monkeypatch.setattr(light_harness.driver, "connect", dying)
+    light_harness.pool.warm("w1")
+    await wait_until(lambda: light_harness.seen(WorkerWarm) or light_harness.seen(WorkerGone))
+    assert light_harness.seen(WorkerGone) == []
+    assert asked > 1
 
 
 async def test_a_bot_whose_browser_is_not_connected_to_again_in_time_is_refused_and_that_browser_ended(
