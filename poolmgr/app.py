@@ -225,7 +225,9 @@ class Manager:
         arrivals = Arrivals(redis, keys, epoch)
         intake = Intake(jobs, dispatcher, ledger, clock, JobRules.of(settings), self._on_rejected, turns.of("intake"))
         deliveries = Deliveries(redis, keys, settings, epoch)
-        due = DueRecordings(redis, keys, epoch, settings.transcription.after)
+        due = DueRecordings(
+            redis, keys, epoch, settings.transcription.after, retention_s=settings.retention.recording_s
+        )
         transcribing = Transcribing(
             DueTranscriptions(redis, keys, epoch), lambda: self._recordings, settings.transcription, clock
         )

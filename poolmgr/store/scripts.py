@@ -282,7 +282,7 @@ def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values)
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("story", "usage", "awaited", FENCE)
+@SCRIPTS.script("story", "usage", "awaited", "expiring", FENCE)
 def recorded(
     *,
     bot: Key,
@@ -306,7 +306,7 @@ def recorded(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", "awaited", FENCE)
+@SCRIPTS.script("story", "awaited", "expiring", FENCE)
 def transcribed(
     *,
     bot: Key,
@@ -315,10 +315,12 @@ def transcribed(
     transcriptions: Key,
     due: Key,
     unmade: Key,
+    expiring: Key,
     bot_id: str,
     attempt: int,
     at: str,
     stamp: float,
+    retention_s: float,
     transcript_status: str,
     by: str,
     after: str,

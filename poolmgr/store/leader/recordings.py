@@ -39,9 +39,14 @@ class Unmade(NamedTuple):
 class DueRecordings:
     """Times are epoch seconds. Methods that write raise StaleEpochError when another manager leads."""
 
-    def __init__(self, redis: Redis, keys: Keys, epoch: int, transcribes: str = "") -> None:
-        """`transcribes`: the provider that transcribes recordings of meetings without captions."""
+    def __init__(
+        self, redis: Redis, keys: Keys, epoch: int, transcribes: str = "", *, retention_s: float = 0.0
+    ) -> None:
+        """`transcribes`: the provider that transcribes recordings of meetings without captions. `retention_s`: how long
+        recordings are kept whose jobs do not say; 0 is for ever.
+        """
         self._transcribes = transcribes
+        self._retention_s = retention_s
         self._redis: Any = redis
         self._keys = keys
         self._epoch = epoch
@@ -113,7 +118,7 @@ class DueRecordings:
             attempt=attempt,
             at=iso(now),
             stamp=now,
-            retention_s=0.0,
+            retention_s=self._retention_s,
             manifest_status="skipped",
             audio_status=audio,
             video_status=video,
@@ -133,10 +138,12 @@ class DueRecordings:
             transcriptions=k.transcriptions(bot_id),
             due=k.transcriptions_due,
             unmade=k.recordings_due,
+            expiring=k.recordings_expiring,
             bot_id=bot_id,
             attempt=attempt,
             at=iso(now),
             stamp=now,
+            retention_s=self._retention_s,
             transcript_status="skipped",
             by=CAPTIONS,
             after=self._transcribes,

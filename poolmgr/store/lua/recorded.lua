@@ -11,12 +11,7 @@ redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audi
 relate(story, entry)
 if manifest_status ~= 'recording' then
   if not awaits_agent(bot) then redis.call('ZREM', due, bot_id) end
-  local hours = tonumber(redis.call('HGET', bot, 'recording_hours') or '')
-  local keep_s = hours and hours * HOUR_S or tonumber(retention_s)
-  if keep_s > 0 then
-    redis.call('ZADD', expiring, stamp + keep_s, bot_id)
-    redis.call('EXPIRE', expiring, math.ceil(keep_s) + INDEX_LIFE_S)
-  end
+  expire_recording(expiring, bot, bot_id, stamp, retention_s)
 end
 if audio_status == 'processed' or video_status == 'processed' then
   local owner = redis.call('HGET', bot, 'owner')

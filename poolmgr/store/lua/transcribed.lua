@@ -2,7 +2,8 @@
 -- mostly come after the bot's end, and one that is there may follow one that was given up. `by`: the provider. If the
 -- job asks for a transcript of the recording, or if there is none and `after` names a provider for this, the status
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
--- `unmade`: the index of bots of whose meeting an agent is still to make something.
+-- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
+-- is kept, if no recording says that already.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
   'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
   'language'))
@@ -10,6 +11,9 @@ before = before or ''
 local is_late = before == 'skipped' and transcript_status == 'processed'
 local follows = before == '' or before == 'processing' or is_late
 if tonumber(latest) ~= attempt or before == transcript_status or not follows then return 0 end
+if transcript_status == 'processed' and not redis.call('ZSCORE', expiring, bot_id) then
+  expire_recording(expiring, bot, bot_id, stamp, retention_s)
+end
 local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipped' and after) or ''
 if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and not is_late then
   local asked = {['provider'] = maker, ['asked_at'] = at, ['language'] = language or '', ['attempt'] = attempt,

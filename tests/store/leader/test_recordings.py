@@ -233,3 +233,30 @@ async def test_a_recording_whose_time_is_over_is_found_and_its_record_says_so(
     last = (await Views(redis, keys).story("b1"))[-1]
     assert last == Entry(iso(NOW + after_s), What.RECORDED, why=EXPIRED)
     assert "was deleted" in sentence(last)
+
+
+@pytest.mark.parametrize("job", [JOB, replace(JOB, recording_hours=0.5)], ids=["as the fleet says", "as the job says"])
+async def test_a_transcript_is_kept_no_longer_than_a_recording_if_there_is_none(
+    redis: Any, keys: Keys, due: DueRecordings, job: Job
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    await ledger.apply([replace(ACCEPT, job=job), ASSIGN, NoteRecorded(WRITING)], NOW)
+    assert await due.over(NOW + 9000) == [], "it is being written"
+    await ledger.apply([ENDED, NoteRecorded(WRITTEN), NoteRecorded(WRITTEN)], NOW)
+    assert await due.over(NOW + 1799) == []
+    assert await due.over(NOW + 1800) == ["b1"]
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 1700)
+    assert await due.over(NOW + 1800) == ["b1"], "told once more it is kept no longer"
+
+
+async def test_what_the_store_has_of_a_recording_that_was_given_up_is_kept_no_longer_than_any(
+    redis: Any, keys: Keys
+) -> None:
+    ledger, due = Ledger(redis, keys, RetentionSettings(), 1), DueRecordings(redis, keys, 1, retention_s=1800.0)
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    await due.give_up(one, until)
+    assert (await due.over(until + 1799), await due.over(until + 1800)) == ([], ["b1"])
+    await ledger.apply([NoteRecorded(FINISHED)], until + 90)
+    assert await due.over(until + 9000) == ["b1"]
