@@ -44,7 +44,15 @@ from worker.link.redis import ContestedError, Link
 from worker.live.feeds import LiveFeeds
 from worker.meeting.evidence import keepers_for
 from worker.meeting.onlookers import Onlookers
-from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
+from worker.metrics import (
+    AgentMetrics,
+    CannotServeError,
+    ObservedDriver,
+    ObservedLauncher,
+    Spooled,
+    keep_looking,
+    served,
+)
 from worker.platforms import adapters
 from worker.platforms.overrides import Overrides
 from worker.platforms.rules import BadRulesError
@@ -207,6 +215,9 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         pool = Pool(PoolSettings.of(settings.worker), launcher, driver, uplink, workers)
         metrics.reports, metrics.room, metrics.unwritten = pool.reports, pool.room, lambda: link.unwritten
         metrics.accounts = accounts.health
+        metrics.spooled = lambda: Spooled(
+            recordings.spooled_bytes, settings.capture.spool_mb * 2**20, recordings.refused
+        )
         pulse = _Pulse(link, pool, vm_id, journal.session, settings.worker)
 
         def noted(command: Command) -> None:

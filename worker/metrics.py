@@ -57,9 +57,19 @@ class Taken(NamedTuple):
     processors: float
 
 
+class Spooled(NamedTuple):
+    """Of recordings: bytes that wait on the disk for the store, and how many may. `refused`: how often the store did
+    not do what was asked of it.
+    """
+
+    size: int = 0
+    most: int = 0
+    refused: int = 0
+
+
 class AgentMetrics(Collector):
-    """One registry for the process. The agent sets `reports`, `room`, `unwritten` and `accounts`, which are called at
-    each scrape, and `warmed`, which is called with the steps of each warm-up.
+    """One registry for the process. The agent sets `reports`, `room`, `unwritten`, `accounts` and `spooled`,
+    which are called at each scrape, and `warmed`, which is called with the steps of each warm-up.
     """
 
     def __init__(self) -> None:
@@ -68,6 +78,7 @@ class AgentMetrics(Collector):
         self.room: Callable[[], int] = lambda: 0
         self.unwritten: Callable[[], int] = lambda: 0
         self.accounts: Callable[[], Mapping[str, Health]] = dict
+        self.spooled: Callable[[], Spooled] = Spooled
         self.warmed: Callable[[WorkerWarm, Mapping[str, float]], None] = lambda _event, _steps: None
         self.loop = LoopMetrics(self.registry, "poolmgr_worker", time.monotonic)
         self.driver_starts = 0
@@ -220,6 +231,17 @@ class AgentMetrics(Collector):
         room = GaugeMetricFamily("poolmgr_worker_room", "Further workers that the memory bears beside the reserve")
         available = GaugeMetricFamily("poolmgr_worker_memory_available_bytes", "What the kernel would give away")
         waiting = GaugeMetricFamily("poolmgr_worker_events_waiting", "Events on disk that Redis has not taken yet")
+        size = GaugeMetricFamily(
+            "poolmgr_worker_spool_bytes", "Of recordings, what is on disk and not in the store yet"
+        )
+        most = GaugeMetricFamily("poolmgr_worker_spool_limit_bytes", "How much of it there may be: capture.spool_mb")
+        refused_by_store = CounterMetricFamily(
+            "poolmgr_worker_store_refused", "How often the store did not do what was asked of it; it is asked again"
+        )
+        spooled = self.spooled()
+        size.add_metric([], spooled.size)
+        most.add_metric([], spooled.most)
+        refused_by_store.add_metric([], spooled.refused)
         timeouts = CounterMetricFamily("poolmgr_worker_page_timeouts", "Calls that a page did not answer in time")
         restarts = CounterMetricFamily("poolmgr_worker_driver_restarts", "Starts of the driver after the first")
         expires = GaugeMetricFamily(
@@ -247,7 +269,8 @@ class AgentMetrics(Collector):
         waiting.add_metric([], self.unwritten())
         timeouts.add_metric([], counts.page_timeouts)
         restarts.add_metric([], max(0, self.driver_starts - 1))
-        return [workers, memory, largest, room, available, waiting, timeouts, restarts, expires, refused]
+        spool = [size, most, refused_by_store]
+        return [workers, memory, largest, room, available, waiting, *spool, timeouts, restarts, expires, refused]
 
 
 class ObservedLauncher(Launcher):

@@ -307,7 +307,8 @@ class ChatHeard(OfAttempt, frozen=True):
 class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are. `stored_bytes`: the
-    files' size in the store.
+    files' size in the store. `missing_s`: how much of the sound is silence in place of what was not recorded, but for
+    what somebody paused.
     """
 
     vm_id: str
@@ -320,6 +321,7 @@ class BotRecorded(Message, frozen=True):
     stored_bytes: int = 0
     kinds: tuple[Kind, ...] = ("audio",)
     video_s: float = 0.0
+    missing_s: float = 0.0
 
     def status_of(self, kind: Kind) -> str:
         """The value of the bot's record for that kind from then on; empty: unchanged."""

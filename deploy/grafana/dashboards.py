@@ -84,6 +84,14 @@ FLEET = (
         "bytes",
         (("max(poolmgr_redis_memory_bytes)", "held"), ("max(poolmgr_redis_memory_limit_bytes)", "limit")),
     ),
+    Panel(
+        "Recorded sound, and what is missing of it",
+        "short",
+        (
+            ("sum(rate(poolmgr_recording_seconds_total[5m]))", "seconds of finished recordings, a second"),
+            ("sum(rate(poolmgr_recording_missing_seconds_total[5m]))", "missing"),
+        ),
+    ),
     Panel("Managers' loop lag", "s", quantiles("poolmgr_loop_lag_seconds_bucket")),
     Panel("Heartbeats", "reqps", (("sum(rate(poolmgr_heartbeats_total[1m]))", "heard"),)),
     Panel("Caught by a backstop", "short", (("sum by (step) (increase(poolmgr_overdue_total[1h]))", "{{step}}"),)),
@@ -198,6 +206,7 @@ VM = (
         ),
     ),
     Panel("Events on disk", "short", ((f"sum by (instance) (poolmgr_worker_events_waiting{_OF})", "{{instance}}"),)),
+    Panel("Recordings on disk", "bytes", ((f"sum by (instance) (poolmgr_worker_spool_bytes{_OF})", "{{instance}}"),)),
     Panel("Clock offset", "s", ((f"poolmgr_worker_clock_offset_seconds{_OF}", "{{instance}}"),)),
     Panel("Loop lag, worst of a minute", "s", ((f"poolmgr_worker_loop_lag_worst_seconds{_OF}", "{{instance}}"),)),
 )

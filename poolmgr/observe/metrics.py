@@ -129,6 +129,14 @@ class Metrics:
         self._recording_gaps = Counter(
             "poolmgr_recording_gaps", "Gaps in recordings that are finished", registry=registry
         )
+        self._recorded = Counter(
+            "poolmgr_recording_seconds", "Length of the sound of finished recordings", registry=registry
+        )
+        self._missing = Counter(
+            "poolmgr_recording_missing_seconds",
+            "How much of it is silence in place of what was not recorded, pauses apart",
+            registry=registry,
+        )
         self._gone = Counter("poolmgr_workers_gone", "Workers that are no more, by cause", ["cause"], registry=registry)
         self.heartbeats = Counter("poolmgr_heartbeats", "Heartbeats heard from agents", registry=registry)
         self.leader = Gauge("poolmgr_leader", "1 while this process leads", registry=registry)
@@ -210,6 +218,8 @@ class Metrics:
                 made = "processed" if event.audio_s or event.video_s else "skipped"
                 self._recordings.labels(made if event.finished else "begun").inc()
                 self._recording_gaps.inc(event.gaps)
+                self._recorded.inc(event.audio_s)
+                self._missing.inc(event.missing_s)
             case ForgetWorker():
                 self._gone.labels(decision.cause).inc()
                 if decision.cause in _FAILED_WARMUPS:

@@ -53,11 +53,14 @@ def test_a_bucket_names_a_bot_that_fell_into_it_where_the_format_has_room(bot_id
 def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> None:
     metrics = Metrics(Clock())
     for finished, audio_s, gaps in ((False, 0.0, 0), (True, 60.0, 2), (True, 0.0, 1)):
-        metrics.decided(NoteRecorded(BotRecorded("vm", "b", 1, 0.0, finished, audio_s, gaps)))
+        event = BotRecorded("vm", "b", 1, 0.0, finished, audio_s, gaps, missing_s=audio_s / 40)
+        metrics.decided(NoteRecorded(event))
     steps = ("begun", "processed", "skipped")
     counts = [metrics.registry.get_sample_value("poolmgr_recordings_total", {"step": step}) for step in steps]
     assert counts == [1, 1, 1]
     assert metrics.registry.get_sample_value("poolmgr_recording_gaps_total") == 3
+    assert metrics.registry.get_sample_value("poolmgr_recording_seconds_total") == 60.0
+    assert metrics.registry.get_sample_value("poolmgr_recording_missing_seconds_total") == 1.5
 
 
 def test_a_vm_is_counted_by_the_word_that_the_fleet_shows_and_a_stopping_one_as_draining_too() -> None:

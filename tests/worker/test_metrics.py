@@ -15,7 +15,15 @@ from lab.parts.ports import free_ports
 from worker.chromium.accounts import Health
 from worker.chromium.process import Launcher, find_chromium
 from worker.chromium.profile import Profile
-from worker.metrics import AgentMetrics, CannotServeError, ObservedDriver, ObservedLauncher, keep_looking, served
+from worker.metrics import (
+    AgentMetrics,
+    CannotServeError,
+    ObservedDriver,
+    ObservedLauncher,
+    Spooled,
+    keep_looking,
+    served,
+)
 
 WHO: dict[str, Any] = {"vm_id": "vm", "worker_id": "w", "bot_id": "b", "attempt": 1, "at": 0.0}
 
@@ -46,6 +54,9 @@ def test_accounts_say_until_when_they_last_and_whether_a_platform_refused_them()
     metrics.accounts = lambda: {"ann": Health(1_800_000_000.0, refused=True), "ben": Health(None, refused=False)}
     assert value(metrics, "account_refused", account="ann") == 1
     assert value(metrics, "account_refused", account="ben") == 0
+    metrics.spooled = lambda: Spooled(300, 512, 2)
+    spool = [value(metrics, name) for name in ("spool_bytes", "spool_limit_bytes", "store_refused_total")]
+    assert spool == [300, 512, 2]
     assert value(metrics, "account_expires_timestamp_seconds", account="ann") == 1_800_000_000
     assert value(metrics, "account_expires_timestamp_seconds", account="ben") is None
 

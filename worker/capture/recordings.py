@@ -102,6 +102,7 @@ class Recordings:
         self._report = report
         self._active: dict[str, Recording] = {}
         self._unfinished_bytes = 0
+        self.refused = 0  # how often the store did not do what was asked of it
         self._last_warning = ""
         self._tries: Counter[str] = Counter()
         self._ordered: dict[str, FinishRecording] = {}
@@ -259,7 +260,7 @@ class Recordings:
                                 :_MOST_WARNING_CHARS
                             ]
                         )
-                    self._warn_once(error)
+                    self._note_refusal(error)
                     await asyncio.sleep(next(delays))
 
     async def _put_segment(self, spool: Spool, segment: Segment) -> None:
@@ -314,7 +315,7 @@ class Recordings:
                 return False
             return self._put_aside(folder, error)
         except (StoreError, OSError) as error:
-            self._warn_once(error)
+            self._note_refusal(error)
             return False
         except DamagedRecordingError as error:
             return self._put_aside(folder, error)
@@ -384,7 +385,7 @@ class Recordings:
         size = sum(file.bytes for file in (final.audio, final.video, *final.tracks) if file)
         whose = (self._vm_id, final.bot_id, final.attempt, time.time())
         kinds: tuple[Kind, ...] = tuple(kind for kind in final.kinds if kind != "tracks")
-        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, kinds, video_s))
+        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, kinds, video_s, missing_s(final)))
 
     # Recordings whose VM is gone
 
@@ -406,7 +407,7 @@ class Recordings:
         except AbsentError:
             log.warning("recording_not_in_store", **whose)
         except (StoreError, OSError) as error:
-            self._warn_once(error)
+            self._note_refusal(error)
             self._tries[name] += 1
             if self._tries[name] < MOST_TRIES:
                 return False
@@ -437,6 +438,10 @@ class Recordings:
         assert self._store
         return self._store
 
+    def _note_refusal(self, error: Exception) -> None:
+        self.refused += 1
+        self._warn_once(error)
+
     def _warn_once(self, error: Exception) -> None:
         """Log the error, unless it is the same as the last one."""
         if (text := str(error)) != self._last_warning:
@@ -455,6 +460,13 @@ class Recordings:
         if whose := parse_name(folder.name):
             self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
         return True
+
+
+def missing_s(final: Manifest) -> float:
+    """How much of the sound is silence in place of what was not recorded, but for what somebody paused."""
+    pauses = (gap for gap in final.gaps if (gap.kind, gap.cause) == ("audio", "paused"))
+    paused_s = sum(gap.ended_at - gap.began_at for gap in pauses)
+    return round(max(0.0, final.audio.filled_s - paused_s), 3) if final.audio else 0.0
 
 
 def kinds_of(join: Join, settings: CaptureSettings) -> tuple[Kind, ...]:

@@ -30,7 +30,15 @@ from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.progress import Began, Chunk, Closed, Opened
-from worker.capture.recordings import MOST_ORDERED, MOST_SPOILED, RETRY_S, SPOILED, SPOILED_LIFE_S, Recordings
+from worker.capture.recordings import (
+    MOST_ORDERED,
+    MOST_SPOILED,
+    RETRY_S,
+    SPOILED,
+    SPOILED_LIFE_S,
+    Recordings,
+    missing_s,
+)
 from worker.capture.spool import Spool, name_of
 
 # Files are made at the lowest priority: beside busy loops that takes minutes.
@@ -117,6 +125,10 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert made.audio
     assert made.audio.duration_s == pytest.approx(25.0, abs=0.2)
     assert made.audio.filled_s == pytest.approx(5.0, abs=0.2)
+    assert recorded.reports[-1].missing_s == made.audio.filled_s
+    pause = msgspec.structs.replace(made.gaps[0], cause="paused")
+    assert missing_s(msgspec.structs.replace(made, gaps=[pause])) == pytest.approx(made.audio.filled_s - 4.5, abs=0.001)
+    assert missing_s(msgspec.structs.replace(made, audio=None)) == 0.0
     assert made.audio.loudness_lufs == pytest.approx(-12.0, abs=1.5)
     assert hashlib.sha256(recorded.file(AUDIO).read_bytes()).hexdigest() == made.audio.sha256
     assert made.waveform
@@ -186,6 +198,19 @@ async def test_it_is_taken_over_as_soon_as_the_store_answers_also_by_the_next_ag
             await wait_until(lambda: any(log["event"] == "recording_taken_over" for log in logs), MAKING_S)
     recorded.anew()  # whatever the first one had come to
     assert (await finish(recorded)).audio
+
+
+async def test_what_waits_for_a_store_that_takes_nothing_is_counted_until_it_is_there(recorded: Recorded) -> None:
+    spooled(recorded.folder, 1000.5)
+    recorded.block_store()
+    async with finishing(recorded):
+        await wait_until(lambda: recorded.recordings.refused, MAKING_S)
+        waiting, refused = recorded.recordings.spooled_bytes, recorded.recordings.refused
+        recorded.unblock_store()
+        await until_idle(recorded)
+    assert waiting > 10_000
+    assert refused <= recorded.recordings.refused <= refused + 1
+    assert recorded.recordings.spooled_bytes == 0
 
 
 async def test_of_what_is_not_there_or_here_already_nothing_is_taken_over(recorded: Recorded) -> None:
