@@ -307,8 +307,7 @@ class ChatHeard(OfAttempt, frozen=True):
 class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are. `stored_bytes`: the
-    files' size in the store. `missing_s`: how much of the sound is silence in place of what was not recorded, but for
-    what somebody paused.
+    files' size in the store. `missing_s`: how much of the sound was not recorded, but for what somebody paused.
     """
 
     vm_id: str

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from lab.parts.stage import Stage
 from lab.recorded.seeing import NOTE, PATTERN, Box
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
+from worker.chromium import processes
 
 Way = Literal["tab", "display", "sound", "tracks"]
 """`sound`: by the tab, and no picture. `tracks`: likewise, and the packets of each participant's sound."""
@@ -41,7 +42,6 @@ _CALL_S: Final = 15.0
 _MAKING_S: Final = 900.0
 _NICENESS: Final = -15
 _OTHERS: Final = 0.5  # processors that the speaker, the room, the manager and Redis take, all rounded up
-_GROUP: Final = Path("/proc/self/autogroup")
 _BOX: Final = """(() => {
   const box = document.querySelector(".tile[data-camera] video").getBoundingClientRect();
   return [box.x, box.y, box.width, box.height];
@@ -87,6 +87,7 @@ async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say
         with _before_others():
             playwright = await entered.enter_async_context(async_playwright())
             browser = await launch(playwright, "--autoplay-policy=no-user-gesture-required")
+            _put_sessions_first()
         stages = [await entered.enter_async_context(_stage(port, way, each)) for way in ways]
         await stages[0].start_room(port, "--open")
         for stage in stages:
@@ -140,20 +141,30 @@ def admitted(way: Way) -> int:
 
 
 @contextmanager
-def _before_others() -> Iterator[None]:
+def _before_others() -> Generator[None]:
     """What starts meanwhile gets processor time before all else, where this user may say so. Whoever speaks in a
     meeting does it on another machine: it is measured what bots lose, and not what could not be sent to them.
     """
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-    # Linux shares processors out among sessions first. The pool's programs and each browser have one of their own.
-    with suppress(OSError):
-        _GROUP.write_text(str(_NICENESS))
     try:
         yield
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def _put_sessions_first() -> None:
+    """Of all that runs below this process. Linux shares processors out among sessions first, and each browser has
+    one.
+    """
+    below = {os.getpid()}
+    for process in sorted(processes.scan(), key=lambda each: each.started_ticks):
+        if process.parent in below:
+            below.add(process.pid)
+            if process.group == process.pid:
+                with suppress(OSError):  # it ended, or this user may not, or this kernel has no such groups
+                    Path(f"/proc/{process.pid}/autogroup").write_text(str(_NICENESS))
 
 
 def _stage(port: int, way: Way, bots: int) -> Stage:

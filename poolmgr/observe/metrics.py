@@ -134,7 +134,7 @@ class Metrics:
         )
         self._missing = Counter(
             "poolmgr_recording_missing_seconds",
-            "How much of it is silence in place of what was not recorded, pauses apart",
+            "How much of it was not recorded, pauses apart",
             registry=registry,
         )
         self._gone = Counter("poolmgr_workers_gone", "Workers that are no more, by cause", ["cause"], registry=registry)

@@ -128,11 +128,11 @@ def _choice(entry: Entry) -> str:
 
 def _recorded(entry: Entry) -> str:
     if entry.why == EXPIRED:
-        return "its recording was deleted: its time was over"
+        return "what was kept of its meeting was deleted: its time was over"
     if entry.why == TAKEN_OVER:
         return f"its VM has made no files of its recording: VM {entry.vm_id} is to make them of what is in the store"
     if entry.why == UNMADE:
-        return "no agent has made files of its recording in time: what there is of it stays in the store"
+        return "no agent has made files of its recording in time: what there is of it is kept as long as they would be"
     if entry.audio_s is None:
         return "its meeting is being recorded"
     missing = f"{entry.gaps} gaps" if entry.gaps else "no gap"
@@ -161,7 +161,7 @@ def _transcribed(entry: Entry) -> str:
     if entry.why == TAKEN_OVER:
         return f"its VM has made no transcript of it: VM {entry.vm_id} is to make it of what is in the store"
     if entry.why == UNMADE:
-        return "no agent has made its transcript in time: what there is of it stays in the store"
+        return "no agent has made its transcript in time: what there is of it is kept as long as it would be"
     if entry.why:
         return f"no words were made of its recording{by}: {entry.why}"
     if entry.utterances is None:

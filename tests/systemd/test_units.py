@@ -64,10 +64,10 @@ def test_a_manager_is_stopped_after_the_agent_beside_it_has_let_its_calls_end() 
 
 
 def test_the_browsers_sound_may_have_the_priority_that_doctor_asks_for() -> None:
-    limits = {
-        name: lines("poolmgr-worker.service", name) for name in ("LimitRTPRIO", "LimitRTTIME", "RestrictRealtime")
-    }
-    assert limits == {"LimitRTPRIO": [str(SOUND_PRIORITY)], "LimitRTTIME": ["1s"], "RestrictRealtime": []}
+    unit = "poolmgr-worker.service"
+    assert (lines(unit, "LimitRTPRIO"), lines(unit, "LimitNICE")) == ([str(SOUND_PRIORITY)], ["-10"])
+    assert lines(unit, "LimitRTTIME") == ["1s"], "no page holds a processor"
+    assert lines(unit, "RestrictRealtime") == []
 
 
 @pytest.mark.parametrize("unit", PROGRAMS)

@@ -298,6 +298,7 @@ class Recordings:
                 failed |= not await self._try_to_take_over(name, names)
             for folder in unfinished:
                 failed |= not await self._try_to_finish(folder)
+                await asyncio.to_thread(self._find_unfinished, names)  # what waits on the disk changes
             delays = delays if failed else backoff(*RETRY_S)
             if (unfinished or taken_over) and not failed:
                 continue  # others may have ended meanwhile
@@ -463,10 +464,15 @@ class Recordings:
 
 
 def missing_s(final: Manifest) -> float:
-    """How much of the sound is silence in place of what was not recorded, but for what somebody paused."""
-    pauses = (gap for gap in final.gaps if (gap.kind, gap.cause) == ("audio", "paused"))
-    paused_s = sum(gap.ended_at - gap.began_at for gap in pauses)
-    return round(max(0.0, final.audio.filled_s - paused_s), 3) if final.audio else 0.0
+    """How much of the sound was not recorded, but for what somebody paused: silence in the file, and what is missing
+    after its end.
+    """
+    missing = final.audio.filled_s if final.audio else 0.0
+    ends_at = final.began_at + (final.audio.duration_s if final.audio else 0.0)
+    for gap in (gap for gap in final.gaps if gap.kind == "audio"):
+        filled_s = max(0.0, min(gap.ended_at, ends_at) - gap.began_at)
+        missing += -filled_s if gap.cause == "paused" else gap.ended_at - gap.began_at - filled_s
+    return round(max(0.0, missing), 3)
 
 
 def kinds_of(join: Join, settings: CaptureSettings) -> tuple[Kind, ...]:

@@ -62,8 +62,10 @@ class Warmth:
                 self._start(worker.watch(chromium), name=f"watch the browser of {worker.worker_id}")
                 page, page_id = await self._ready(worker, chromium)
         except (BrowserError, *CONNECT_ERRORS) as error:
-            missing = "an answer from the page" if worker.chromium else "the DevTools port"
             late = isinstance(error, TimeoutError)
+            missing = "an answer from the page" if worker.chromium else "the DevTools port"
+            if late and worker.chromium and not await self._connections.have_driver():
+                missing = "a Playwright driver"
             why = f"cannot warm up: after {self._limit_s:g} s still without {missing}" if late else one_line(error)
             worker.tell(Failure(GoneCause.WARMUP_FAILED, why))
         else:

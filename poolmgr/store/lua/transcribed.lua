@@ -3,7 +3,7 @@
 -- job asks for a transcript of the recording, or if there is none and `after` names a provider for this, the status
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
 -- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
--- is kept, if no recording says that already.
+-- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
 local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
   'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
   'language'))
@@ -11,7 +11,8 @@ before = before or ''
 local is_late = before == 'skipped' and transcript_status == 'processed'
 local follows = before == '' or before == 'processing' or is_late
 if tonumber(latest) ~= attempt or before == transcript_status or not follows then return 0 end
-if transcript_status == 'processed' and not redis.call('ZSCORE', expiring, bot_id) then
+local is_recorded = redis.call('HGET', bot, 'manifest_status') == 'recording' or redis.call('ZSCORE', expiring, bot_id)
+if transcript_status ~= 'processing' and not is_recorded then
   expire_recording(expiring, bot, bot_id, stamp, retention_s)
 end
 local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipped' and after) or ''

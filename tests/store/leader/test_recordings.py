@@ -245,18 +245,41 @@ async def test_a_transcript_is_kept_no_longer_than_a_recording_if_there_is_none(
     await ledger.apply([ENDED, NoteRecorded(WRITTEN), NoteRecorded(WRITTEN)], NOW)
     assert await due.over(NOW + 1799) == []
     assert await due.over(NOW + 1800) == ["b1"]
-    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 1700)
-    assert await due.over(NOW + 1800) == ["b1"], "told once more it is kept no longer"
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+async def test_a_transcript_goes_with_its_recording_whichever_is_there_first(
+    redis: Any, keys: Keys, due: DueRecordings, *, is_finished: bool
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING), ENDED], NOW)
+    first, second = (FINISHED, WRITTEN) if is_finished else (WRITTEN, FINISHED)
+    await ledger.apply([NoteRecorded(first)], NOW)
+    assert await due.over(NOW + 1800) == (["b1"] if is_finished else []), "its files are still to be made"
+    await ledger.apply([NoteRecorded(second)], NOW + 900)
+    until = NOW + 1800 + (0 if is_finished else 900)
+    assert (await due.over(until - 1), await due.over(until)) == ([], ["b1"])
+
+
+async def test_what_is_kept_for_a_transcript_that_is_not_made_goes_as_well(redis: Any, keys: Keys) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    due = DueRecordings(redis, keys, 1, retention_s=1800.0)
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(WRITING), ENDED], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    await due.give_up(one, until)
+    assert (await due.over(until + 1799), await due.over(until + 1800)) == ([], ["b1"])
 
 
 async def test_what_the_store_has_of_a_recording_that_was_given_up_is_kept_no_longer_than_any(
     redis: Any, keys: Keys
 ) -> None:
-    ledger, due = Ledger(redis, keys, RetentionSettings(), 1), DueRecordings(redis, keys, 1, retention_s=1800.0)
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    due = DueRecordings(redis, keys, 1, retention_s=1800.0)
     await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
     until = NOW + 60 + MADE_WITHIN_S
     [one] = await due.unmade(until)
     await due.give_up(one, until)
     assert (await due.over(until + 1799), await due.over(until + 1800)) == ([], ["b1"])
     await ledger.apply([NoteRecorded(FINISHED)], until + 90)
-    assert await due.over(until + 9000) == ["b1"]
+    assert (await due.over(until + 1889), await due.over(until + 1890)) == ([], ["b1"])

@@ -17,6 +17,7 @@ from common.wire.messages import BotEnded, BotMoved, Join, JoinRefused, WorkerGo
 from common.wire.vocabulary import BotState, Reason, RefusalCause
 from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with_own_driver, stand_ins
+from worker.chromium.driver import DriverError
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -139,6 +140,22 @@ async def test_a_worker_that_is_warmed_while_the_driver_dies_becomes_warm_by_the
     await wait_until(lambda: light_harness.seen(WorkerWarm) or light_harness.seen(WorkerGone))
     assert light_harness.seen(WorkerGone) == []
     assert asked > 1
+
+
+async def test_a_warm_up_that_finds_no_driver_in_time_says_so(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_away(*_: object) -> bool:
+        raise DriverError("it is being started anew")
+
+    async def silent() -> bool:
+        return False
+
+    light_harness.pool._warmth._limit_s = 6.0  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(light_harness.driver, "connect", is_away)
+    monkeypatch.setattr(light_harness.driver, "answers", silent)
+    light_harness.pool.warm("w1")
+    assert (await light_harness.gone()).detail == "cannot warm up: after 6 s still without a Playwright driver"
 
 
 async def test_a_bot_whose_browser_is_not_connected_to_again_in_time_is_refused_and_that_browser_ended(
