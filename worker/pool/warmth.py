@@ -75,7 +75,7 @@ class Warmth:
 
     async def _ready(self, worker: Worker, chromium: Chromium) -> tuple[Page, str]:
         """The browser's page, made ready, and its target's id. If the driver died meanwhile, the next one makes it: the
-        browser has no fault.
+        browser has no fault. `warm_up` says how long that is tried.
 
         Raises: CONNECT_ERRORS.
         """

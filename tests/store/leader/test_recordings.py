@@ -261,25 +261,19 @@ async def test_a_transcript_goes_with_its_recording_whichever_is_there_first(
     assert (await due.over(until - 1), await due.over(until)) == ([], ["b1"])
 
 
-async def test_what_is_kept_for_a_transcript_that_is_not_made_goes_as_well(redis: Any, keys: Keys) -> None:
-    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
-    due = DueRecordings(redis, keys, 1, retention_s=1800.0)
-    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(WRITING), ENDED], NOW)
-    until = NOW + 60 + MADE_WITHIN_S
-    [one] = await due.unmade(until)
-    await due.give_up(one, until)
-    assert (await due.over(until + 1799), await due.over(until + 1800)) == ([], ["b1"])
-
-
-async def test_what_the_store_has_of_a_recording_that_was_given_up_is_kept_no_longer_than_any(
-    redis: Any, keys: Keys
+@pytest.mark.parametrize(
+    ("begun", "late"), [(WRITING, None), (BEGAN, FINISHED)], ids=["a transcript", "files, which come all the same"]
+)
+async def test_what_the_store_has_of_something_that_was_given_up_is_kept_no_longer_than_else(
+    redis: Any, keys: Keys, begun: BotTranscribed | BotRecorded, late: BotRecorded | None
 ) -> None:
     ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
     due = DueRecordings(redis, keys, 1, retention_s=1800.0)
-    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(begun), ENDED], NOW)
     until = NOW + 60 + MADE_WITHIN_S
     [one] = await due.unmade(until)
     await due.give_up(one, until)
     assert (await due.over(until + 1799), await due.over(until + 1800)) == ([], ["b1"])
-    await ledger.apply([NoteRecorded(FINISHED)], until + 90)
-    assert (await due.over(until + 1889), await due.over(until + 1890)) == ([], ["b1"])
+    if late:
+        await ledger.apply([NoteRecorded(late)], until + 90)
+        assert (await due.over(until + 1889), await due.over(until + 1890)) == ([], ["b1"])
