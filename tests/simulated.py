@@ -140,6 +140,8 @@ class SimulatedAgent:
 
     async def _join(self, join: Join) -> None:
         worker_id = join.worker_id
+        if self.workers.get(worker_id) == WorkerReport(WorkerState.BUSY, join.bot_id, join.attempt):
+            return  # ordered again: the agent before died before it had struck the order out
         idle = self.workers.get(worker_id) == WorkerReport(WorkerState.IDLE)
         if self.refuses or not idle:
             self._vm.refuse(join, RefusalCause.BROWSER_DEAD if idle else RefusalCause.NO_SUCH_WORKER)

@@ -67,17 +67,21 @@ class _Track:
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
 
     def decode(self, came_ms: float, rtp: int, text: str, step: int) -> list[bytes]:
-        """What is complete after this packet, of a tenth of a second each. `step`: when it came.
+        """What is complete after this packet, of a tenth of a second each. `step`: when it came. An empty one is left
+        out: the codec would take it for the end, and decode nothing after it.
 
         Raises: av.error.FFmpegError, binascii.Error.
         """
+        data = base64.b64decode(text, validate=True)
+        if not data:
+            return []
         since = _LATE if self._newest is None else (rtp - self._newest + _TURN // 2) % _TURN - _TURN // 2
         if -_LATE < since <= 0:
             return []
         self._newest, self.came_ms = rtp, came_ms
         pcm = b"".join(
             bytes(part.planes[0])[: part.samples * SAMPLE_BYTES]
-            for frame in self._codec.decode(av.Packet(base64.b64decode(text, validate=True)))
+            for frame in self._codec.decode(av.Packet(data))
             for part in self._resampler.resample(frame)
         )
         self.energy.extend([0.0] * (step + 1 - len(self.energy)))

@@ -107,7 +107,8 @@ async def test_packets_that_come_again_or_out_of_order_are_heard_once_and_damage
     taken, sender = Taken(), Sender(0)
     one, two = sender.sends(0.0, 0.24), sender.sends(0.24, 0.24)
     swapped = Packets(0, "id-0", [two.packets[1], two.packets[0], *two.packets[2:]])
-    for of in (one, one, Packets(1, "id-1", [(1.0, 0, "no base64")]), swapped, one, Packets(0, "id-0", [])):
+    empty = Packets(0, "id-0", [(one.packets[-1][0] + 10, (one.packets[-1][1] + STEP // 2) % TURN, "")])
+    for of in (one, empty, one, Packets(1, "id-1", [(1.0, 0, "no base64")]), swapped, one, Packets(0, "id-0", [])):
         taken.decoder.put(line(0.5, of), [])
     anew = Sender(0, rtp=2**31)
     taken.decoder.put(line(1.0, anew.sends(0.5)), [])
