@@ -33,7 +33,7 @@ Way = Literal[
 """How sound and picture are captured."""
 
 GapCause = Literal[
-    "late",  # the recorder began after the bot was in, or after it was told to go on
+    "late",  # the recorder began after the bot was in or was told to go on, or was behind when the bot left
     "agent_away",  # no agent fetched from the recorder for longer than it keeps
     "spool_full",  # the store took nothing until capture.spool_mb and the recorder's buffer were full
     "disk_full",  # the VM's disk was full

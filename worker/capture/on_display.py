@@ -30,7 +30,7 @@ from playwright.async_api import Page
 
 from common.wire.manifest import GapCause, Kind
 from worker.capture.tab import fit
-from worker.capture.way import FULL, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
+from worker.capture.way import ASKED, FULL, GONE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.chromium import display, processes
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -133,6 +133,7 @@ class DisplayRecorder:
         self._folder = folder
         self._capture = folder / "capture"
         self._level = 1.0
+        self._is_over = False
         self._unproven: int | None = None  # the run that was begun here and has recorded nothing yet
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
@@ -148,10 +149,11 @@ class DisplayRecorder:
             await asyncio.to_thread(self._begin_run, state, "paused")
 
     async def stop(self) -> None:
-        await self._end("asked")
+        self._is_over = True
+        await self._end(ASKED)
 
     async def close(self) -> None:
-        await self._end("asked")
+        await self._end(ASKED)
         await asyncio.to_thread(shutil.rmtree, self._capture, ignore_errors=True)
 
     def begin(self, state: _State, cause: GapCause | None, *, paused: bool) -> None:
@@ -187,8 +189,8 @@ class DisplayRecorder:
         state = self._read()
         if state.stopped:
             return
-        self._write(msgspec.structs.replace(state, stopped=why))
         run, is_told = self._run(state.run), False
+        self._write(msgspec.structs.replace(state, stopped="recorder" if (run / "exit").exists() else why))
         began = time.monotonic()
         deadline = began + 2 * END_S
         while not (run / "exit").exists() and (now := time.monotonic()) < deadline:
@@ -196,6 +198,8 @@ class DisplayRecorder:
             is_late = now > began + END_S
             if pid and not _is_ffmpeg(pid, run):  # perhaps it was killed together with the shell that notes its end
                 deadline = min(deadline, now + NOTED_S)
+                if not is_told:
+                    self._write(msgspec.structs.replace(state, stopped=GONE))
             elif pid and (is_late or not is_told):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL if is_late else signal.SIGTERM)
@@ -219,7 +223,7 @@ class DisplayRecorder:
             state = msgspec.structs.replace(state, stopped=FULL if (run / "full").exists() else "recorder")
             self._write(state)
         stopped = state.stopped
-        if stopped == FULL and len(waiting) <= _most(state) / 2:
+        if stopped == FULL and not self._is_over and len(waiting) <= _most(state) / 2:
             self._begin_run(state, cause)
         given = [self._chunk(numbered, state) for numbered in waiting[:wanted]]
         return Pulled(given, len(waiting), dict.fromkeys(state.options.kinds, stopped), self._heard(given, state))

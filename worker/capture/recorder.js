@@ -225,6 +225,8 @@
     }
   }
 
+  let isOver = false;
+
   // The oldest chunks, at most `wanted`. Chunks before `confirmed` are dropped: the agent has them on its disk. `cause`:
   // why nobody fetched chunks, if the buffer was full.
   async function pull(confirmed, wanted, cause) {
@@ -233,7 +235,8 @@
     const stopped = {};
     for (const [kind, its] of Object.entries(recorders)) {
       const waiting = chunks.filter((chunk) => chunk.kind === kind).length;
-      if (its.stopped === "full" && waiting <= its.most / 2 && its.track.readyState === "live") begin(kind, cause);
+      const hasRoom = waiting <= its.most / 2;
+      if (its.stopped === "full" && hasRoom && !isOver && its.track.readyState === "live") begin(kind, cause);
       stopped[kind] = its.stopped;
     }
     const given = chunks.slice(0, wanted).map((chunk) => ({ ...chunk, data: toText(chunk.data) }));
@@ -241,6 +244,7 @@
   }
 
   async function stop() {
+    isOver = true;
     await Promise.all(Object.keys(recorders).map((kind) => halt(kind, "asked")));
     await last;
   }

@@ -21,7 +21,19 @@ from worker.capture.null_spool import NullSpool
 from worker.capture.silence import SilenceDetector
 from worker.capture.spool import Spool
 from worker.capture.stall import StallDetector
-from worker.capture.way import CAPTURE_ERRORS, MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Recorder, Start, Way
+from worker.capture.way import (
+    ASKED,
+    CAPTURE_ERRORS,
+    FULL,
+    MOST_AT_ONCE,
+    PAUSED,
+    CaptureOptions,
+    Chunk,
+    Pulled,
+    Recorder,
+    Start,
+    Way,
+)
 from worker.chromium.driver import one_line
 from worker.decide.state import State
 
@@ -37,6 +49,8 @@ RESTART_EVERY_S: Final = 60.0
 END_DEADLINE_S: Final = 4.0
 ATTACH_S: Final = 0.2
 
+_CAUSES: Final[dict[str, GapCause]] = {"tab": "tab_lost", "recorder": "recorder_lost", ASKED: "late"}
+"""Of what is missing after a recorder stopped for that."""
 _DISK_FULL_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 OnSound = Callable[[int, int, bytes], None]
@@ -102,6 +116,7 @@ class Recording:
         self._stop_cause: GapCause = "agent_away"
         self._reopen_cause: GapCause = "recorder_lost"  # the cause that is noted if the recorder has to be opened again
         self._next_seq = 0  # the number of the next chunk to fetch
+        self._stopped: set[str] = set()  # why its kinds were no longer recorded at the last fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
         self._restarted_at = float("-inf")
@@ -209,6 +224,7 @@ class Recording:
             wanted, self._stop_cause = 0, "spool_full"
             self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
         pulled = await recorder.pull(self._confirmed, wanted, self._stop_cause)
+        self._stopped = set(pulled.stopped.values())
         entries = [_entries(chunk) for chunk in pulled.chunks]
         self._pass_on_sound(entries)
         try:
@@ -244,8 +260,8 @@ class Recording:
     async def _check(self, pulled: Pulled, now: float) -> None:
         """Replace the recorder if it stopped, stalls, or records silence while somebody speaks."""
         for stopped in pulled.stopped.values():
-            if stopped in ("tab", "recorder"):
-                await self._restart("tab_lost" if stopped == "tab" else "recorder_lost")
+            if stopped in _CAUSES:
+                await self._restart(_CAUSES[stopped])
                 return
         received = {chunk.kind for chunk in pulled.chunks}
         fine: set[Kind] = {kind for kind in self._options.kinds if kind in received or pulled.stopped.get(kind)}
@@ -283,21 +299,35 @@ class Recording:
         """Fetch the rest, if the recorder still answers."""
         assert self.spool
         cause: GapCause = "browser_gone"
+        recorder = self._recorder
         try:
             async with asyncio.timeout(END_DEADLINE_S):
-                recorder = self._recorder or await self._way.find(self._page())
+                recorder = recorder or await self._way.find(self._page())
                 if recorder:
                     await recorder.stop()
-                    while await self._fetch(recorder):
+                    while await self._fetch(recorder) and self._has_room():
                         pass
+                    cause = self._end_cause
         except CAPTURE_ERRORS as error:
             self._log.warning("recorder_lost", error=one_line(error))
+            if recorder and isinstance(error, TimeoutError):
+                cause = "late"
         await self._before_close()
         try:
             await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
         except OSError as error:
             self._log.error("recording_unfinished", error=error.strerror)  # the process that makes the files closes it
         self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))
+
+    @property
+    def _end_cause(self) -> GapCause:
+        """Why the end is missing of a recorder that gave all that it had."""
+        if FULL in self._stopped or self._stop_cause != "agent_away":
+            return self._stop_cause
+        for stopped, cause in _CAUSES.items():
+            if stopped in self._stopped:
+                return cause
+        return "browser_gone"
 
     def _report_failure(self, why: str) -> None:
         """Log a failure and add it to the bot's history; the same one only once."""

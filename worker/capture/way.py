@@ -18,6 +18,8 @@ from worker.chromium.driver import PAGE_ERRORS
 MOST_AT_ONCE: Final = 60  # chunks: a megabyte of sound, five of pictures
 PAUSED: Final = "paused"
 FULL: Final = "full"
+ASKED: Final = "asked"
+GONE: Final = "gone"
 
 CAPTURE_ERRORS: Final = (OSError, *PAGE_ERRORS, msgspec.DecodeError, binascii.Error)
 """What a call to a recorder may raise. TimeoutError is an OSError."""
@@ -72,7 +74,8 @@ class Chunk(NamedTuple):
 
 class Pulled(NamedTuple):
     """`waiting`: how many chunks the recorder has, with these. `stopped`: for each kind why it is no longer recorded;
-    empty while it is. `level`: of the loudest moment since the last pull, root mean square.
+    empty while it is. PAUSED, FULL, ASKED, GONE (with the browser), "tab" or "recorder" (which of them was lost).
+    `level`: of the loudest moment since the last pull, root mean square.
     """
 
     chunks: list[Chunk]

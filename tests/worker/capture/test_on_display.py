@@ -285,6 +285,10 @@ async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(
     kept = await recorder.pull(7, 60, "spool_full")
     assert len(kept.chunks) == kept.waiting
     last = kept.chunks[-1].seq
+    over = DisplayRecorder(worker)
+    await over.stop()
+    nothing = await over.pull(last + 1, 60, "spool_full")
+    assert (nothing.chunks, nothing.stopped["audio"]) == ([], FULL), "one whose bot is out records nothing more"
     again = await waiting(recorder, lambda pulled: pulled.chunks, confirmed=last + 1)
     first = again.chunks[0]
     assert (first.seq, first.part, first.cause) == (last + 1, 4, "spool_full")
