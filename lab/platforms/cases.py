@@ -296,6 +296,13 @@ def _deadlines() -> list[Case]:
             Reason.SILENCE,
             AutomaticLeave(voice_inactivity_timeout=SILENT_S),
         )
+        speaks_on = (Act("meeting", "tone:Vera"), Act("meeting", "end", SILENT_S * 1000 + 3000))
+        case(
+            "voice-by-web-audio",
+            Scenario(voices=("Vera",), acts=speaks_on, plays="graph", strict=True),
+            Reason.MEETING_ENDED,
+            AutomaticLeave(voice_inactivity_timeout=SILENT_S),
+        )
         case("asked-in-prejoin", Scenario(render_ms=3000), Reason.USER_REQUESTED, screen="", asked_at="prejoin")
         case("asked-in-lobby", Scenario(entry="lobby"), Reason.USER_REQUESTED, screen="waiting_room", asked_at="lobby")
         case("asked-in-meeting", Scenario(), Reason.USER_REQUESTED, asked_at="meeting", clicks_leave=True)

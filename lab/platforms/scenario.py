@@ -20,7 +20,7 @@ class Turn(msgspec.Struct, frozen=True):
     `quote:TEXT` (a notice with what somebody wrote), `vanish` (the call is over, in words that no rule knows),
     `blank` (nothing shows any more), `splash` (a logo, and nothing else), `away:MS` (to another room, and back after
     that long), `unmute:DEVICE` (somebody switches on the bot's), `stuck` (no switch moves), `appless` (Jitsi's page
-    without its program)
+    without its program), `rewire` (it gives up all connections, and makes new ones)
     """
 
     at: Moment
@@ -44,7 +44,8 @@ class Scenario(msgspec.Struct, frozen=True):
     nesting, with curly apostrophes. `people` are in the meeting, and send nothing. `voices` are, too, and the page of
     voices plays them. `hidden`: those of both whom the platform does not show. `loads`: for how many loads of the page
     the turns count. `sends_ice`: False: no two browsers find each other. `sends_media`: False: they connect, and no
-    media arrive.
+    media arrive. `strict`: a policy forbids the page scripts, workers, frames and connections that are not its own.
+    `plays`: what others send, by an element of each, or by one graph of Web Audio.
     """
 
     entry: Literal["open", "lobby"] = "open"
@@ -67,15 +68,17 @@ class Scenario(msgspec.Struct, frozen=True):
     prejoin: bool = True  # False: only as far as the page's own address may skip it
     sends_ice: bool = True
     sends_media: bool = True
+    plays: Literal["elements", "graph"] = "elements"
     captions: bool = True  # whether they can be turned on
     weight_mb: int = 0  # of scripts that the page loads before it shows anything
     # The server
     server_ms: int = 0
     server: Literal["ok", "silent", "half"] = "ok"  # answers nothing, or sends the page without its end
     status: int = 200
+    strict: bool = False
     redirect: str = ""  # to where it sends the browser instead of an answer
 
     @property
     def needs_server(self) -> bool:
         """Whether the server itself has to find the meeting by its address."""
-        return self.server != "ok" or self.status != 200 or bool(self.redirect or self.server_ms)
+        return self.server != "ok" or self.status != 200 or bool(self.redirect or self.server_ms or self.strict)

@@ -34,6 +34,16 @@ HEAVY_MB_AT_MOST: Final = 64
 
 _CACHED: Final = {"Cache-Control": "public, max-age=86400"}
 _FRESH: Final = {"Cache-Control": "no-store"}
+_STRICT: Final = "; ".join(
+    (
+        "default-src 'none'",
+        *(f"{kind} 'self'" for kind in ("script-src", "connect-src", "media-src", "frame-src")),
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        *(f"{kind} 'none'" for kind in ("worker-src", "object-src", "base-uri", "form-action")),
+    )
+)
+"""`blob:` is among none of them: no script and no worker of text that somebody made."""
 
 
 class Note(msgspec.Struct, frozen=True, tag="note"):
@@ -126,7 +136,8 @@ class Site:
         meeting = self._meetings.get((platform, code)) if code else None
         if meeting:
             await self._misbehave(request, meeting.scenario)
-        page = web.Response(text=_HTML.replace("PLATFORM", platform), content_type="text/html", headers=_FRESH)
+        headers = _FRESH | ({"Content-Security-Policy": _STRICT} if meeting and meeting.scenario.strict else {})
+        page = web.Response(text=_HTML.replace("PLATFORM", platform), content_type="text/html", headers=headers)
         if meeting and meeting.scenario.server == "half":
             return await _half(request, page)
         return page

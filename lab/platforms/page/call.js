@@ -7,12 +7,15 @@ export class Call {
   #waiting = []; // messages from before the socket was open
   #own = new MediaStream();
   #isOver = false;
+  #meeting = null; // who is in it
+  #graph = null;
 
-  // `path`: PLATFORM/CODE. `hear` gets every message of the meeting but signals. `isHeard`: what others send is played.
-  constructor(path, hear, { sendsMedia = true, isHeard = true } = {}) {
+  // `path`: PLATFORM/CODE. `hear` gets every message of the meeting but signals. `plays`: how what others send is played,
+  // by "elements" or by a "graph" of Web Audio; by nothing without.
+  constructor(path, hear, { sendsMedia = true, plays = "elements" } = {}) {
     this.hear = hear;
     this.sendsMedia = sendsMedia;
-    this.isHeard = isHeard;
+    this.plays = plays;
     this.#socket = new WebSocket(`wss://${location.host}/-/call/${path}`);
     this.#socket.onopen = () => {
       for (const message of this.#waiting) this.#socket.send(message);
@@ -36,6 +39,15 @@ export class Call {
 
   note(what) {
     this.#send("note", { what });
+  }
+
+  // Gives up every connection, and makes new ones, as pages do when the network has changed.
+  rewire() {
+    for (const id of [...this.#peers.keys()]) {
+      this.#disconnect(id);
+      this.#send("signal", { to: id, data: { anew: true } });
+    }
+    this.#connectAll(this.#meeting);
   }
 
   leave() {
@@ -62,7 +74,9 @@ export class Call {
     for (const track of this.#own.getTracks()) track.stop();
   }
 
-  #connectAll({ you, participants }) {
+  #connectAll(meeting) {
+    this.#meeting = meeting;
+    const { you, participants } = meeting;
     const others = new Set(participants.map(({ id }) => id));
     for (const id of [...this.#peers.keys()]) if (!others.has(id)) this.#disconnect(id);
     const mine = participants.findIndex(({ id }) => id === you);
@@ -78,12 +92,18 @@ export class Call {
     const peer = { connection, last: Promise.resolve(), elements: [] };
     this.#peers.set(other.id, peer);
     connection.onicecandidate = ({ candidate }) => candidate && this.#send("signal", { to: other.id, data: { candidate } });
-    if (this.isHeard) connection.ontrack = ({ track }) => {
+    if (this.plays) connection.ontrack = ({ track }) => {
       const element = document.createElement(track.kind);
-      Object.assign(element, { autoplay: true, playsInline: true, srcObject: new MediaStream([track]) });
+      const inGraph = track.kind === "audio" && this.plays === "graph";
+      // In a graph nothing is heard of a track that no element plays.
+      Object.assign(element, { autoplay: true, playsInline: true, muted: inGraph, srcObject: new MediaStream([track]) });
       document.body.append(element);
       peer.elements.push(element);
       element.play().catch(() => {});
+      if (!inGraph) return;
+      this.#graph ??= new AudioContext();
+      this.#graph.createMediaStreamSource(element.srcObject).connect(this.#graph.destination);
+      this.#graph.resume();
     };
     if (!offering) return;
     connection.onnegotiationneeded = () => this.#inTurn(peer, async () => {
@@ -105,9 +125,13 @@ export class Call {
     this.#peers.delete(id);
   }
 
-  #follow(from, { description, candidate }) {
+  #follow(from, { description, candidate, anew }) {
     const peer = this.#peers.get(from);
     if (!peer) return;
+    if (anew) {
+      this.#disconnect(from);
+      return void this.#connectAll(this.#meeting);
+    }
     const { connection } = peer;
     this.#inTurn(peer, async () => {
       if (candidate) return connection.addIceCandidate(candidate);

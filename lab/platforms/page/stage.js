@@ -64,7 +64,9 @@ class Stage {
     this.popups = this.#part("div", "popups");
     for (const type of ["click", "input", "keydown"]) this.root.addEventListener(type, (event) => this.#handle(event));
     document.addEventListener("mousemove", () => this.#showToolbar());
-    this.call = new Call(this.path, (message) => this.#hear(message), { sendsMedia: this.scenario.sends_media });
+    this.call = new Call(this.path, (message) => this.#hear(message), {
+      sendsMedia: this.scenario.sends_media, plays: this.scenario.plays,
+    });
     if (this.scenario.weight_mb) await this.#load(`/-/heavy.js?mb=${this.scenario.weight_mb}`);
     this.platform.begin?.(this);
     if (this.#enter("load")) await this.show("prejoin");
@@ -444,6 +446,7 @@ const TROUBLE = {
   stuck: (_, stage) => { stage.isStuck = true; },
   unmute: (device, stage) => stage.switchOn(device),
   appless: () => { delete globalThis.APP; },
+  rewire: (_, stage) => stage.call.rewire(),
   vanish: (_, stage) => {
     stage.over();
     stage.popups.replaceChildren();

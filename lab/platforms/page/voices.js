@@ -34,7 +34,7 @@ function join(key, path, name) {
     people.delete(key);
     if (!people.size) audio.suspend();
     item.remove();
-  }, { isHeard: false });
+  }, { plays: null });
   call.join(name, out.stream);
   return volume;
 }

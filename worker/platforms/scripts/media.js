@@ -12,6 +12,7 @@
   // The browser's own functions: a page may replace them.
   const { RTCPeerConnection, Promise, performance, setTimeout } = globalThis;
   const { getReceivers, getSenders, getStats } = RTCPeerConnection.prototype;
+  const { getSynchronizationSources } = globalThis.RTCRtpReceiver.prototype;
 
   let live = []; // { connection, tracks: what each track had received, by id }
   const sum = { audio_packets: 0, media_packets: 0, audio_energy: 0, audio_s: 0 };
@@ -64,16 +65,26 @@
     if (globalThis[name] === RTCPeerConnection) globalThis[name] = Watched;
   }
 
+  // How loud a track was when it last arrived, from 0 to 1, as its sender says (RFC 6464).
+  function levelOf(connection, trackId) {
+    const receiver = getReceivers.call(connection).find(({ track }) => track.id === trackId);
+    const sources = receiver ? getSynchronizationSources.call(receiver) : [];
+    return Math.max(0, ...sources.map(({ audioLevel = 0 }) => audioLevel));
+  }
+
   // Adds what a track received since the last call; returns how long it played.
-  function take(tracks, id, kind, packets, energy, seconds) {
+  function take(tracks, id, kind, packets, energy, seconds, level = () => 0) {
     let before = tracks.get(id);
     if (!before || packets < before.packets || seconds < before.seconds) before = { packets: 0, energy: 0, seconds: 0 };
     tracks.set(id, { packets, energy, seconds });
     sum.media_packets += packets - before.packets;
     if (kind !== "audio") return 0;
     sum.audio_packets += packets - before.packets;
-    sum.audio_energy += energy - before.energy;
-    return seconds - before.seconds;
+    const played = seconds - before.seconds;
+    // A page that plays a track by Web Audio alone mutes its element, and the browser counts no energy of it.
+    const isMuted = energy === before.energy && packets > before.packets;
+    sum.audio_energy += isMuted ? level() ** 2 * played : energy - before.energy;
+    return played;
   }
 
   // A connection without tracks has data channels, which may carry media.
@@ -81,11 +92,13 @@
 
   function takeAll({ connection, tracks }, reports) {
     let played = 0;
-    for (const { type, id, kind, ...report } of reports) {
+    for (const { type, id, kind, trackIdentifier, ...report } of reports) {
       if (type === "inbound-rtp") {
         const { packetsReceived = 0, totalAudioEnergy = 0, totalSamplesDuration = 0 } = report;
         tellsLevel ||= kind === "audio" && report.totalAudioEnergy !== undefined;
-        played = Math.max(played, take(tracks, id, kind, packetsReceived, totalAudioEnergy, totalSamplesDuration));
+        const level = () => levelOf(connection, trackIdentifier);
+        const seconds = take(tracks, id, kind, packetsReceived, totalAudioEnergy, totalSamplesDuration, level);
+        played = Math.max(played, seconds);
       } else if (type === "data-channel" && !carriesMedia(connection)) {
         take(tracks, id, "data", report.messagesReceived ?? 0, 0, 0);
       }
