@@ -11,6 +11,7 @@ import uvloop
 from lab.parts import StageError
 from lab.recorded import call, found
 from lab.recorded.call import Way
+from lab.recorded.trouble import Trouble
 
 
 @click.command
@@ -28,13 +29,29 @@ from lab.recorded.call import Way
     "--full", is_flag=True, help="In place of --bots: as many of one way as the pool admits beside the speaker."
 )
 @click.option("--minutes", type=click.FloatRange(1.5, 600), default=2.0, show_default=True, help="How long.")
+@click.option(
+    "--trouble",
+    "troubles",
+    type=click.Choice(get_args(Trouble)),
+    multiple=True,
+    help="What goes wrong meanwhile: killed twice, away for a minute.",
+)
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Keep the files there.")
 @click.option("--again", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Measure those again.")
-def main(ways: Sequence[Way], bots: int, full: bool, minutes: float, save: Path | None, again: Path | None) -> None:
+def main(
+    ways: Sequence[Way],
+    bots: int,
+    full: bool,
+    minutes: float,
+    troubles: Sequence[Trouble],
+    save: Path | None,
+    again: Path | None,
+) -> None:
     """Record a call, and measure its finished files.
 
     Bots of each way, at once in the same call. Somebody sends them two tones, 440 Hz left and 1,000 Hz right, loud
-    for a fifth of each second, with a flash and a counter in the picture.
+    for a fifth of each second, with a flash and a counter in the picture. What is missing in a file is found in the
+    file, and compared with the gaps that its manifest tells of.
     """
     with tempfile.TemporaryDirectory(prefix="poolmgr-recorded-") as temporary:
         folder = again or save or Path(temporary)
@@ -44,9 +61,10 @@ def main(ways: Sequence[Way], bots: int, full: bool, minutes: float, save: Path 
                 raise click.UsageError("--full is for one --way")
             each = call.admitted(ways[0]) if full else bots
             try:
-                folders = uvloop.run(call.hold(ways, each, minutes, folder, lambda text: click.echo(text, err=True)))
-            except StageError as error:
-                raise click.ClickException(str(error)) from error
+                held = call.hold(ways, each, minutes, folder, lambda text: click.echo(text, err=True), troubles)
+                folders = uvloop.run(held)
+            except* StageError as errors:
+                raise click.ClickException("\n".join(map(str, errors.exceptions))) from None
         for each in folders:
             click.echo("\n".join(found.lines(each)))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ from lab.parts.browser import launch
 from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
 from lab.recorded.seeing import NOTE, PATTERN, Box
+from lab.recorded.trouble import Trouble, kill_browser, make, pages, prepared
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
 from worker.chromium import processes
@@ -79,7 +81,14 @@ class _Bot(NamedTuple):
         return _store(self.stage) / manifest.folder(self.bot_id, 1)
 
 
-async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say: Callable[[str], None]) -> list[Path]:
+async def hold(
+    ways: Sequence[Way],
+    each: int,
+    minutes: float,
+    folder: Path,
+    say: Callable[[str], None],
+    troubles: Sequence[Trouble] = (),
+) -> list[Path]:
     """Hold the call with so many bots of each way, and leave the folder of each in `folder`. Raises: StageError."""
     (port,) = free_ports(1)
     link = f"http://127.0.0.1:{port}/r/recorded"
@@ -91,6 +100,7 @@ async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say
         stages = [await entered.enter_async_context(_stage(port, way, each)) for way in ways]
         await stages[0].start_room(port, "--open")
         for stage in stages:
+            entered.enter_context(prepared(stage, _store(stage), troubles))
             await stage.start_manager()
             stage.start_agent()
         talker = await browser.new_page()
@@ -110,16 +120,26 @@ async def hold(ways: Sequence[Way], each: int, minutes: float, folder: Path, say
         seeing = {bot: await _page_of(bot) for bot in bots if bot.way in SEEN}
         boxes = {bot: Box(*await _evaluate(page, _BOX)) for bot, page in seeing.items()}
         first = await _note(seeing)
+        workers = {bot: await _worker_of(bot) for bot in bots}
+        trouble_s = max(0.0, ends_at - NOTE_S - time.monotonic())
         loads: list[float] = []
-        while (left_s := ends_at - time.monotonic()) > NOTE_S:
-            loads.append(os.getloadavg()[0])
-            await asyncio.sleep(min(60.0, left_s - NOTE_S))
-            for stage in stages:
-                stage.check()
-            say(f"{(ends_at - time.monotonic()) / 60:.1f} minutes more, load {loads[-1]:.1f}")
+        async with asyncio.TaskGroup() as group:
+            for trouble, stage in product(troubles, stages):
+                theirs = [workers[bot] for bot in bots if bot.stage is stage]
+                making = make(trouble, stage, _store(stage), theirs, trouble_s, say)
+                group.create_task(making, name=f"trouble: {trouble}")
+            while (left_s := ends_at - time.monotonic()) > NOTE_S:
+                loads.append(os.getloadavg()[0])
+                await asyncio.sleep(min(60.0, left_s - NOTE_S))
+                for stage in stages:
+                    stage.check()
+                say(f"{(ends_at - time.monotonic()) / 60:.1f} minutes more, load {loads[-1]:.1f}")
         last = await _note(seeing)
         sent: list[float] = await talker.evaluate("sent")
         for bot in bots:
+            if "browser" in troubles:
+                say(f"trouble: browser of {workers[bot]}")
+                kill_browser(bot.stage, workers[bot])
             await Views(bot.stage.redis, bot.stage.keys).request(LeaveRequested(bot.bot_id))
         for bot in bots:
             await bot.stage.until("its files are made", partial(_is_finished, bot), _MAKING_S, every_s=0.5)
@@ -214,18 +234,16 @@ def _windows(bot: _Bot, *noted: Mapping[_Bot, Window]) -> list[Window]:
     return [each[bot] for each in noted if bot in each]
 
 
-async def _page_of(bot: _Bot) -> str:
-    """Where the DevTools of the bot's page are."""
+async def _worker_of(bot: _Bot) -> str:
     seen = await Views(bot.stage.redis, bot.stage.keys).bot(bot.bot_id)
     assert seen
-    [port_file] = bot.stage.state_dir.glob(f"workers/{seen.worker_id}/profile/DevToolsActivePort")
-    port = port_file.read_text().split("\n")[0]
-    async with (
-        asyncio.timeout(_CALL_S),
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}/json/list") as answer,
-    ):
-        [page] = [each for each in await answer.json() if "/r/recorded" in each["url"] and each["type"] == "page"]
+    return seen.worker_id
+
+
+async def _page_of(bot: _Bot) -> str:
+    """Where the DevTools of the bot's page are."""
+    found = await pages(bot.stage, await _worker_of(bot))
+    [page] = [each for each in found if "/r/recorded" in each["url"]]
     return page["webSocketDebuggerUrl"]
 
 

@@ -31,6 +31,8 @@ _LOUD_DB: Final = -20.0  # between QUIET, -43 dBFS, and LOUD, -9
 _LOST_DB: Final = -60.0  # less than what is sent at any time
 _NEAR_S: Final = 0.5
 _STILL_S: Final = 1.0
+_HOLE_S: Final = 1.0
+_SLACK_S: Final = 1.0
 _LEVELS: Final = re.compile(r"pts_time:(\S+)|astats\.([12])\.RMS_level=(\S+)")
 
 
@@ -74,6 +76,7 @@ def lines(folder: Path) -> list[str]:
         f"  level      {_level(blocks)}",
         f"  separation {_separation(loud)}",
         f"  lost       sound {_lost(blocks, beeps)}; {_missing(sent, beeps)}",
+        f"  told       {told(made, [block for block in blocks if block.at >= beeps[0].sent])}",
         *(_of_picture(path, noted, made, sent, beeps) if noted.box else [f"  drift      {drift_of_sound(beeps)}"]),
     ]
 
@@ -218,6 +221,48 @@ def _lost(blocks: Sequence[Block], beeps: Sequence[Late]) -> str:
         run = run + 1 if now - before < BLOCK_S * 1.5 else 1
         longest = max(longest, run)
     return f"{len(lost) * BLOCK_S:.2f} s, the longest {longest * BLOCK_S:.2f} s"
+
+
+def told(made: Manifest, blocks: Sequence[Block]) -> str:
+    """Each gap of the manifest, and how much of it is missing in the file; holes of the file that no gap covers.
+    `blocks`: from the first beep on.
+    """
+    kind = "video" if not made.audio else "audio"
+    told = [
+        (gap.began_at - made.began_at, gap.ended_at - made.began_at, gap.cause) for gap in made.gaps if gap.kind == kind
+    ]
+    holes = list(_holes(blocks, max([gap[1] for gap in told], default=0.0)))
+    words = [
+        f"{cause}, {since:.1f} to {until:.1f} s, {_common(since, until, holes):.1f} s of it missing"
+        for since, until, cause in told
+    ]
+    untold = [
+        (since, until)
+        for since, until in holes
+        if not any(since > begins - _SLACK_S and until < ends + _SLACK_S for begins, ends, _ in told)
+    ]
+    words += [f"NOT TOLD: {since:.1f} to {until:.1f} s" for since, until in untold]
+    return "; ".join(words) or f"no gap, and none of {_HOLE_S:g} s is there"
+
+
+def _holes(blocks: Sequence[Block], ends_s: float) -> Iterator[tuple[float, float]]:
+    """Where nothing that is sent at any time is there for _HOLE_S, also after the last of it until `ends_s`."""
+    since = None
+    for block in blocks:
+        if max(block.left, block.right) >= _LOST_DB:
+            if since is not None and block.at - since >= _HOLE_S:
+                yield since, block.at
+            since = None
+        elif since is None:
+            since = block.at
+    ends_s = max(ends_s, blocks[-1].at)
+    since = blocks[-1].at if since is None else since
+    if ends_s - since >= _HOLE_S:
+        yield since, ends_s
+
+
+def _common(since: float, until: float, holes: Sequence[tuple[float, float]]) -> float:
+    return sum(max(0.0, min(until, ends) - max(since, begins)) for begins, ends in holes)
 
 
 def _rates(steps: Sequence[float], watched: Sequence[Watched]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
 from common.wire.manifest import GapCause, Kind
@@ -27,6 +28,7 @@ CHECK_EVERY_S: Final = 0.02
 FIT_S: Final = 0.1
 MOST_FITS: Final = 20
 _VIEW: Final = "[innerWidth, innerHeight]"
+_CRASHED: Final = "Target crashed"  # as Playwright says it
 _FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
 _TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
 
@@ -67,10 +69,16 @@ class TabWay:
         self.label: Final = f"by a tab that captures the meeting's{instead and f', because {instead}'}"
 
     async def find(self, page: Page | None) -> "TabRecorder | None":
+        """One whose process has crashed is none, and is closed."""
         async with asyncio.timeout(CALL_DEADLINE_S):
             for other in page.context.pages if page else ():
-                if other.url == ADDRESS and await other.evaluate(_FIND):
-                    return TabRecorder(other)
+                try:
+                    if other.url == ADDRESS and await other.evaluate(_FIND):
+                        return TabRecorder(other)
+                except PlaywrightError as error:
+                    if _CRASHED not in error.message:
+                        raise
+                    await other.close()
         return None
 
     async def open(self, page: Page, start: Start) -> "TabRecorder":
@@ -144,12 +152,13 @@ async def _new_tab(page: Page) -> Page:
     meeting's page may open others at the same time.
     """
     context = page.context
+    before = context.pages
     session = await context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
     await send("Target.createTarget", {"url": ADDRESS, "background": True})
     await session.detach()
     while True:
         for other in context.pages:
-            if other.url == ADDRESS and not await other.evaluate(_FIND):
+            if other.url == ADDRESS and other not in before:
                 return other
         await asyncio.sleep(CHECK_EVERY_S)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, VIDEO, Manifest
+from common.wire.manifest import AUDIO, FINAL, VIDEO, Audio, Gap, Manifest
 from lab.recorded import found
 from lab.recorded.call import NOTED, Noted, Window
 from lab.recorded.seeing import Box
@@ -72,6 +72,21 @@ def test_the_drift_is_that_of_the_sound_against_the_picture(ms_an_hour: float) -
     flashes = [[found.Late(float(at), 0.05) for at in range(begins, begins + 30)] for begins in range(0, 3600, 600)]
     assert found.drift(beeps, flashes).startswith(f"{ms_an_hour:+.0f} ms an hour")
     assert found.drift_of_sound(beeps).startswith(f"{ms_an_hour:+.0f} ms an hour")
+
+
+def test_what_is_missing_is_told_by_a_gap_or_it_is_said_that_it_is_not() -> None:
+    silent = ((10.0, 13.0), (20.0, 22.0), (30.0, 30.5))
+    blocks = [
+        found.Block(at, *([-90.0 if any(begins <= at < ends for begins, ends in silent) else -43.0] * 2))
+        for at in (step * found.BLOCK_S for step in range(8000))
+    ]
+    gaps = [Gap(BEGAN_AT + 9.8, BEGAN_AT + 13.1, "recorder_lost"), Gap(BEGAN_AT + 40, BEGAN_AT + 42, "late")]
+    made = Manifest(
+        1, "b1", 1, "room", BEGAN_AT, BEGAN_AT + 42, finished=True, gaps=gaps, audio=Audio(AUDIO, 1, "", 42.0)
+    )
+    told = "recorder_lost, 9.8 to 13.1 s, 3.0 s of it missing; late, 40.0 to 42.0 s, 2.0 s of it missing"
+    assert found.told(made, blocks) == f"{told}; NOT TOLD: 20.0 to 22.0 s"
+    assert "no gap" in found.told(msgspec.structs.replace(made, gaps=[]), blocks[:1900])
 
 
 def test_a_pitch_is_found_to_a_hundredth_of_a_hertz() -> None:

@@ -5,10 +5,12 @@ import hashlib
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page
+from playwright.async_api import Error as PlaywrightError
 
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
@@ -97,7 +99,7 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
 
 
 @pytest.mark.long
-async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_that_cause(
+async def test_what_is_refused_because_the_store_is_away_too_long_and_what_a_crashed_recorder_costs_are_gaps(
     recorded: Recorded,
     driver: Driver,
     room: str,
@@ -117,12 +119,19 @@ async def test_what_is_refused_because_the_store_is_away_too_long_is_a_gap_with_
         waiting = 0
         await wait_until(lambda: recorded.parts == 2)
         await asyncio.sleep(1)
+        recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(recorder, TabRecorder)
+        devtools = await recorder.tab.context.new_cdp_session(recorder.tab)
+        with suppress(PlaywrightError):  # nobody is left to answer
+            await devtools.send("Page.crash")  # pyright: ignore[reportUnknownMemberType]
+        await wait_until(lambda: recorded.parts == 3)
+        await asyncio.sleep(1)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
     made = await finished(recorded)
     assert_true_to(made, recorded)
-    [gap] = missing(made)
-    assert gap.cause == "spool_full"
+    gap, crash = missing(made)
+    assert (gap.cause, crash.cause) == ("spool_full", "recorder_lost")
     assert made.audio
     assert made.ended_at
     assert made.audio.filled_s > gap.ended_at - gap.began_at - 0.5
