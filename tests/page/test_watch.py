@@ -18,6 +18,12 @@ from tests.waiting import wait_until
 VMS = 12
 
 
+@pytest.fixture
+def redis_server(own_redis: RedisServer) -> str:
+    """Its calls are counted: nobody else's may be among them, as of a program that is only just ending."""
+    return own_redis.url
+
+
 async def looks(watch: Watch, times: int) -> None:
     """At least this many, at a clock on which each is due."""
     version = watch.version
