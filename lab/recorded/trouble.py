@@ -100,16 +100,19 @@ async def pages(stage: Stage, worker_id: str) -> list[dict[str, str]]:
 
 async def _kill_recorder(stage: Stage, worker_id: str) -> None:
     runs = f"{stage.state_dir}/workers/{worker_id}/capture/runs/"
-    ffmpegs = [each.pid for each in processes.scan() if f" {runs}" in processes.command_line(each.pid)]
-    if ffmpegs:
+    lines = {each.pid: processes.command_line(each.pid) for each in processes.scan()}
+    if ffmpegs := [pid for pid, line in lines.items() if "ffmpeg " in line.partition("-")[0] and runs in line]:
         _kill(ffmpegs)
         return
-    [recorder] = [page for page in await pages(stage, worker_id) if page["url"].endswith("recorder.html")]
-    address = recorder["webSocketDebuggerUrl"]
-    async with asyncio.timeout(_CALL_S), aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
-        await socket.send_json({"id": 1, "method": "Page.crash"})
-        with suppress(TimeoutError):  # a page that has crashed answers no more
-            await socket.receive(timeout=1.0)
+    recorders = [page for page in await pages(stage, worker_id) if page["url"].endswith("recorder.html")]
+    if not recorders:
+        raise StageError(f"there is no recorder of {worker_id} to be killed")
+    for recorder in recorders:  # with those that crashed before
+        address = recorder["webSocketDebuggerUrl"]
+        async with asyncio.timeout(_CALL_S), aiohttp.ClientSession() as session, session.ws_connect(address) as socket:
+            await socket.send_json({"id": 1, "method": "Page.crash"})
+            with suppress(TimeoutError):  # a page that has crashed answers no more
+                await socket.receive(timeout=1.0)
 
 
 @contextmanager
