@@ -19,7 +19,7 @@ _COMMANDS: Final = {
     "tail": Command("poolmgr.cli.bot.tail:tail", "Print what happens to bots, as it happens."),
     "explain": Command("poolmgr.cli.bot.explain:explain", "Say what happened to a bot, and why."),
     "support": Command("poolmgr.cli.bot.support:support", "Pack what a bug report needs, without secrets."),
-    "recording": Command("poolmgr.cli.bot.recording:recording", "Say what is recorded of a meeting; save it."),
+    "recording": Command("poolmgr.cli.bot.recording:recording", "Say what is recorded of a meeting; save or play it."),
     "probe": Command("poolmgr.cli.bot.probe:probe", "Try whether a bot gets into a meeting."),
     "leave": Command("poolmgr.cli.bot.bots:leave", "End a bot."),
     "fleet": Command("poolmgr.cli.fleet.fleet:fleet", "Show the VMs and their workers."),

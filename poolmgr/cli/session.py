@@ -4,9 +4,11 @@ import asyncio
 import functools
 import os
 import pwd
+import signal
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
@@ -25,6 +27,7 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.reading.views import Views
 
 _T = TypeVar("_T")
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Session(session.Session):
@@ -113,3 +116,24 @@ async def in_time(timeout_s: float | None, work: Awaitable[_T], *, overdue: str)
 def say_if_unled(leader: str, what_waits: str) -> None:
     if not leader:
         say(f"no manager leads at the moment: {what_waits} until one does (`poolmgr serve` starts one)")
+
+
+@contextmanager
+def cancelled_by_signals() -> Generator[None]:
+    """The first signal cancels the current task. Further ones do not interrupt its clean-up. A signal that is ignored
+    (`nohup`) stays ignored.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    caught = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def stop() -> None:
+        if task and not task.cancelling():
+            task.cancel()
+
+    for number in caught:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)

@@ -2,11 +2,8 @@
 
 import asyncio
 import json
-import signal
 import time
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +18,7 @@ from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
 from poolmgr.cli.bot.explain import make_ready, save
-from poolmgr.cli.session import Session, say_if_unled, with_session
+from poolmgr.cli.session import Session, cancelled_by_signals, say_if_unled, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time, epoch_of
 from poolmgr.core.events import LeaveRequested
@@ -34,7 +31,6 @@ from poolmgr.telling.meaning import meaning_of
 from poolmgr.telling.probes import JOINED, REFUSED, outcome_of
 from poolmgr.telling.secrecy import hide_links
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOOK_S: Final = 0.1
 _TAKEN_S: Final = 2.0
 """How long a job that was taken off the list may take to become a bot. Only a bot can be told to leave."""
@@ -143,7 +139,7 @@ async def _probe(
 ) -> BotHistory | None:
     """Push the job and follow its bot to the end. None when it was rejected; that is printed then."""
     ended = False
-    with _cancelled_by_signals():
+    with cancelled_by_signals():
         try:
             await views.submit(payload, bot_id=bot_id, by=session.by)
             if session.as_json:
@@ -158,27 +154,6 @@ async def _probe(
         if not ended:
             fail(overdue, EXIT_TIMEOUT)
         return await _history(session, views, bot_id)
-
-
-@contextmanager
-def _cancelled_by_signals() -> Generator[None]:
-    """The first signal cancels the current task. Further ones do not interrupt its clean-up. A signal that is ignored
-    (`nohup`) stays ignored.
-    """
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    caught = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-
-    def stop() -> None:
-        if task and not task.cancelling():
-            task.cancel()
-
-    for number in caught:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
 
 
 async def _call_off(views: Views, bot_id: str, payload: bytes, by: By) -> None:

@@ -19,19 +19,21 @@ from common.jobs.job import BOT_ID
 from common.runtime import files
 from common.runtime.cli.session import fail, put_json, say
 from common.runtime.cli.text import duration
-from common.runtime.exits import EXIT_FAILED, EXIT_NOT_FOUND, EXIT_USAGE
+from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_FOUND, EXIT_USAGE
 from common.runtime.recordings import manifests
 from common.runtime.recordings.sound.m4a import UnencodedError, encode
 from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Stored, Video
 from common.wire.minutes import TRANSCRIPT
+from poolmgr.cli.bot import player
 from poolmgr.cli.names import bot_ids
-from poolmgr.cli.session import Session, with_session
+from poolmgr.cli.session import Session, cancelled_by_signals, with_session
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
 
 _T = TypeVar("_T")
+_PLAYERS: Final = f"{', '.join(player.PLAYERS[:-1])} or {player.PLAYERS[-1]}"
 _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks": "sound tracks"}
 
 
@@ -53,27 +55,41 @@ _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks"
     show_default=True,
     help="With --save: the sound as it is, Opus in an Ogg, or as AAC in an M4A.",
 )
+@click.option("--play", "aloud", is_flag=True, help=f"Play the picture, or else the sound: by {_PLAYERS}.")
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
 @click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
 @with_session
 def recording(
-    session: Session, bot_id: str, *, attempt: int | None, folder: Path | None, form: str, whole: bool, words: bool
+    session: Session,
+    bot_id: str,
+    *,
+    attempt: int | None,
+    folder: Path | None,
+    form: str,
+    aloud: bool,
+    whole: bool,
+    words: bool,
 ) -> None:
     """Say what is recorded of BOT's meeting: how long, how loud, how large, what is missing and why.
 
     It is read from capture.store, so this machine must be able to. While the meeting runs, and until the files are
     made, it says what there is so far. What a manifest holds is described in docs/recording.md.
 
-    Exit code 0 when there is a recording, 4 when there is none.
+    --play fetches the file into a temporary folder, which is removed afterwards, also after Ctrl-C.
+
+    Exit code 0 when there is a recording, 4 when there is none, or no file to play.
 
     \b
     Examples:
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings --format m4a
+      poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --play
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq .gaps
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --transcript
     """
+    if aloud and (whole or words or folder):
+        raise click.UsageError("--play goes with none of --manifest, --transcript and --save")
     if not session.settings.capture.store:
         fail("nothing is recorded, because there is no store: set capture.store", EXIT_USAGE)
     if not BOT_ID.fullmatch(bot_id):
@@ -91,6 +107,8 @@ def recording(
             console().print(line)
     if folder:
         _save(session, found, folder, form)
+    if aloud:
+        _play(session, found)
 
 
 def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
@@ -105,17 +123,17 @@ def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
 
 
 def _ask(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
-    """The manifest in the store. Ends the program when the store does not answer, or the manifest is damaged."""
+    return asyncio.run(_asked(session, question))
 
-    async def asked() -> _T:
+
+async def _asked(session: Session, question: Callable[[Store], Awaitable[_T]]) -> _T:
+    """What the store answers. Ends the program when it does not, or when a manifest is damaged."""
+    try:
         store = Store(session.settings.capture)
         try:
             return await question(store)
         finally:
             store.close()
-
-    try:
-        return asyncio.run(asked())
     except AbsentError:
         fail("the store does not have the file that the manifest names", EXIT_NOT_FOUND)
     except StoreError as error:
@@ -198,7 +216,7 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
 
 
 def _save_file(session: Session, found: Manifest, file: Stored, path: Path) -> None:
-    _fetch(session, found, file, path)
+    asyncio.run(_fetch(session, found, file, path))
     say(f"saved {path}")
 
 
@@ -206,7 +224,7 @@ def _save_as_m4a(session: Session, found: Manifest, audio: Audio, path: Path) ->
     """Raises: OSError."""
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as workshop:
         ogg, made = Path(workshop, audio.path), Path(workshop, path.name)
-        _fetch(session, found, audio, ogg)
+        asyncio.run(_fetch(session, found, audio, ogg))
         try:
             with _progress(f"encode {path.name}", None):
                 asyncio.run(encode(ogg, made, audio.duration_s, session.settings.capture))
@@ -216,14 +234,40 @@ def _save_as_m4a(session: Session, found: Manifest, audio: Audio, path: Path) ->
     say(f"saved {path}")
 
 
-def _fetch(session: Session, found: Manifest, file: Stored, path: Path) -> None:
+def _play(session: Session, found: Manifest) -> None:
+    """Ends the program if there is nothing to play, or nothing to play it with."""
+    file = found.video or found.audio
+    if file is None:
+        fail("there is no file to play", EXIT_NOT_FOUND)
+    name = player.find()
+    if name is None:
+        fail(f"cannot play it: none of {', '.join(player.PLAYERS)} is here; --save DIR writes the file", EXIT_USAGE)
+    try:
+        code = asyncio.run(_fetch_and_play(session, found, file, name))
+    except OSError as error:
+        fail(f"cannot play it: {error}", EXIT_FAILED)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    if code:
+        fail(f"{name} did not play it: exit code {code}", EXIT_FAILED)
+
+
+async def _fetch_and_play(session: Session, found: Manifest, file: Audio | Video, name: str) -> int:
+    """The player's exit code. Raises: OSError."""
+    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="poolmgr-") as place:
+        path = Path(place, f"{found.bot_id}-{found.attempt}{Path(file.path).suffix}")
+        await _fetch(session, found, file, path)
+        return await player.play(name, path, only_sound=isinstance(file, Audio))
+
+
+async def _fetch(session: Session, found: Manifest, file: Stored, path: Path) -> None:
     """Save the file under another name, and rename it when it is complete. Raises: OSError."""
     unfinished = path.with_name(f"{path.name}.part")
     files.write(unfinished, b"")
     where = f"{manifest.folder(found.bot_id, found.attempt)}/{file.path}"
     try:
         with _progress(path.name, file.bytes) as came:
-            _ask(session, lambda store: store.save(where, unfinished, came))
+            await _asked(session, lambda store: store.save(where, unfinished, came))
         with unfinished.open("rb") as whole:
             if hashlib.file_digest(whole, "sha256").hexdigest() != file.sha256:
                 fail("cannot save it: the file in the store is not what its manifest says", EXIT_FAILED)

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import signal
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,8 +30,9 @@ from common.wire.manifest import (
     Video,
 )
 from common.wire.minutes import Turn
-from tests.cli.conftest import ROOT, CommandLine
+from tests.cli.conftest import DEADLINE_S, ROOT, CommandLine, wait_for
 from tests.common.runtime.recordings.test_sound import write_ogg
+from tests.fork_server import Forked
 
 SOUND: Final = b"OggS and so on"
 SO_FAR: Final = Manifest(
@@ -75,6 +79,12 @@ def put(store: Path, name: str, made: Manifest) -> Path:
     folder.mkdir(parents=True)
     (folder / name).write_bytes(manifest.encode(made))
     return folder
+
+
+@pytest.fixture
+def reset_tempdir(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where temporary files go is asked of the environment anew."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 @pytest.fixture
@@ -171,6 +181,108 @@ def test_it_is_saved_as_an_m4a_where_one_is_asked_for(poolmgr: CommandLine, stor
     refused = poolmgr("recording", "b1", "--save", str(tmp_path / "other"), "--format", "m4a")
     assert (refused.exit_code, "only 1.0 of 62.5 s" in refused.stderr) == (1, True)
     assert not list((tmp_path / "other").glob("*.m4a"))
+
+
+PLAYER: Final = """#!/bin/sh
+for file; do :; done
+echo "${0##*/} $@" > "$NOTES"
+cat "$file" >> "$NOTES"
+echo "playing"
+exec sh -c "$THEN"
+"""
+"""Notes how it was called, and what is in the file."""
+
+
+def be_played_by(name: str, poolmgr: CommandLine, tmp_path: Path, *, then: str = "exit 0") -> Path:
+    """Have a stand-in for a player as the only one that is there. Returns where it notes what it was given."""
+    programs, temporary, notes = tmp_path / "bin", tmp_path / "temporary", tmp_path / "notes"
+    for folder in (programs, temporary):
+        folder.mkdir(exist_ok=True)
+    for program in ("sh", "cat", "sleep"):
+        if not (programs / program).exists():
+            (programs / program).symlink_to(f"/bin/{program}")
+    (programs / name).write_text(PLAYER)
+    (programs / name).chmod(0o700)
+    poolmgr.environment |= {"PATH": str(programs), "TMPDIR": str(temporary), "NOTES": str(notes), "THEN": then}
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("name", "of_sound", "of_picture"),
+    [
+        ("ffplay", "-hide_banner -loglevel warning -stats -autoexit -nodisp", "-autoexit"),
+        ("mpv", "--no-video", ""),
+        ("vlc", "--play-and-exit --intf dummy", "--play-and-exit"),
+    ],
+)
+def test_the_picture_or_else_the_sound_is_played(
+    name: str, of_sound: str, of_picture: str, poolmgr: CommandLine, store: Path, tmp_path: Path, reset_tempdir: None
+) -> None:
+    folder = put(store, FINAL, BOTH)
+    (folder / AUDIO).write_bytes(SOUND)
+    (folder / VIDEO).write_bytes(PICTURE)
+    notes = be_played_by(name, poolmgr, tmp_path)
+    shown = poolmgr("recording", "b1", "--play")
+    assert (shown.exit_code, "attempt 2: sound" in shown.stdout) == (0, True)
+    called, _, played = notes.read_text().partition("\n")
+    assert called.startswith(f"{name} {of_sound} ")
+    assert (called.endswith("/b1-2.ogg"), played) == (True, SOUND.decode())
+    assert poolmgr("recording", "b2", "--play").exit_code == 0
+    called, _, played = notes.read_text().partition("\n")
+    assert of_picture in called
+    assert called.endswith("/b2-2.mp4")
+    assert not {"-nodisp", "--no-video", "dummy"} & set(called.split())
+    assert played == PICTURE.decode()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_without_a_player_or_a_file_it_is_said_what_can_be_done(
+    poolmgr: CommandLine, store: Path, tmp_path: Path, reset_tempdir: None
+) -> None:
+    be_played_by("another", poolmgr, tmp_path)
+    refused = poolmgr("recording", "b1", "--play")
+    assert refused.exit_code == 2
+    assert "none of ffplay, mpv, vlc is here; --save DIR writes the file" in refused.stderr
+    be_played_by("mpv", poolmgr, tmp_path, then="exit 3")
+    assert "mpv did not play it: exit code 3" in poolmgr("recording", "b1", "--play").stderr
+    (tmp_path / "bin" / "mpv").write_text("of no kind that can be run")
+    failed = poolmgr("recording", "b1", "--play")
+    assert (failed.exit_code, "cannot play it" in failed.stderr) == (1, True)
+    unfinished = poolmgr("recording", "b1", "--attempt", "1", "--play")
+    assert (unfinished.exit_code, "no file to play" in unfinished.stderr) == (4, True)
+    (store / "b1" / "2" / AUDIO).write_bytes(b"another")
+    assert "not what its manifest says" in poolmgr("recording", "b1", "--play").stderr
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("other", [("--manifest",), ("--transcript",), ("--save", "somewhere")])
+def test_what_is_played_is_not_also_saved_or_printed(other: tuple[str, ...], poolmgr: CommandLine, store: Path) -> None:
+    refused = poolmgr("recording", "b1", "--play", *other)
+    assert (refused.exit_code, "--play goes with none of" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "before"),
+    [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGHUP, ""), (signal.SIGINT, "trap '' TERM INT; ")],
+)
+def test_nothing_is_left_of_what_was_played_when_it_is_interrupted(
+    number: signal.Signals,
+    before: str,
+    poolmgr: CommandLine,
+    store: Path,
+    tmp_path: Path,
+    start: Callable[..., Forked],
+) -> None:
+    notes = be_played_by("mpv", poolmgr, tmp_path, then=f"{before}echo $$ > $NOTES.pid; exec sleep 100")
+    playing = start("recording", "b1", "--play", "--json")
+    pid = int(wait_for(lambda: (path := notes.with_name("notes.pid")).exists() and path.read_text()))
+    assert list((tmp_path / "temporary").iterdir())
+    playing.send_signal(number)
+    assert playing.wait(DEADLINE_S) == 130
+    said, _ = playing.communicate(DEADLINE_S)
+    assert json.loads(said)["bot_id"] == "b1"
+    assert not list((tmp_path / "temporary").iterdir())
+    assert not Path("/proc", str(pid)).exists()
 
 
 def test_what_there_is_not_is_said_with_the_reason(poolmgr: CommandLine, store: Path) -> None:
