@@ -85,14 +85,6 @@ def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
     return Chats(session, speakers, messages, by_speaker, server)
 
 
-async def recording(call: Call) -> Answer:
-    """Videos are not recorded (202 while the meeting runs). Raises: ApiError 403, 404 after the end."""
-    bot = await find_bot(call)
-    if bot.is_over:
-        raise ApiError(404, "There is none, and there never will be: this release of poolmgr does not record it.")
-    return Answer(202, Message("Not ready: the meeting goes on. This release of poolmgr does not record it."))
-
-
 class AudioLink(msgspec.Struct):
     """Where the audio file is."""
 
@@ -376,7 +368,6 @@ async def bundle(call: Call) -> Answer:
 _NAMED: dict[Kind, str] = {"audio": "audio", "video": "video", "tracks": "sound track"}
 NOT_READY = Message("Not ready: the meeting goes on, or the file is being made.")
 _STORE_RETRY_S = 5.0
-_RECORDINGS = (("get_recording_streams", "getRecordingStreams", "Each participant's video."),)
 
 UNMADE = {
     202: Says("Not yet: the meeting goes on, or the file is being made.", Message),
@@ -451,6 +442,14 @@ OPERATIONS = (
     ),
     Operation(
         "GET",
+        "/bots/{bot_id}/get_recording_streams",
+        "getRecordingStreams",
+        "The same as get_video: of a picture there is one file, which shows the meeting as the bot saw it.",
+        video,
+        {200: Says("The address.", VideoLink), **UNMADE},
+    ),
+    Operation(
+        "GET",
         "/bots/{bot_id}/video",
         "getVideoFile",
         "The meeting's picture and sound: the file itself, an MP4.",
@@ -459,19 +458,5 @@ OPERATIONS = (
             200: Says("The file, or the part of it that the request's Range asks for.", Message, "video/mp4"),
             **UNMADE,
         },
-    ),
-    *(
-        Operation(
-            "GET",
-            f"/bots/{{bot_id}}/{path}",
-            name,
-            f"{what} Not in this release.",
-            recording,
-            {
-                202: Says("Not yet: it has not ended.", Message),
-                404: Says("There is no such bot, or it has ended."),
-            },
-        )
-        for path, name, what in _RECORDINGS
     ),
 )

@@ -426,6 +426,7 @@ async def test_the_picture_of_a_meeting_is_described_and_any_part_of_its_file_ca
             "duration": 60.0, "size_mb": 0.0, "resolution": "1280x720", "fps": 14.98, "frames_processed": 899,
             "corrupted_frames": 1,
         }  # fmt: skip
+        assert (await call("GET", "/bots/b1/get_recording_streams")).body == told
         part = await call("GET", "/bots/b1/video", headers={"Range": "bytes=3-5"})
         assert (part.status, part.body, part.headers["Content-Type"]) == (206, "345", "video/mp4")
 
