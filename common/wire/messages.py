@@ -10,11 +10,13 @@ from typing import Final
 
 import msgspec
 
-from common.wire.manifest import Kind
+from common.wire.manifest import Gap, Kind
 from common.wire.vocabulary import BotState, Feed, FeedStatus, GoneCause, Reason, RefusalCause, WorkerState
 
 MOST_MESSAGE_CHARS: Final = 2000
 """Characters of a message that a bot writes in the chat."""
+MOST_GAPS: Final = 20
+"""Gaps of a recording that are reported with it. Its manifest has all."""
 
 
 def _snake(name: str) -> str:
@@ -306,8 +308,9 @@ class ChatHeard(OfAttempt, frozen=True):
 
 class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
-    `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are. `stored_bytes`: the
-    files' size in the store. `missing_s`: how much of the sound was not recorded, but for what somebody paused.
+    `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are; `first_gaps`: the first
+    ones. `stored_bytes`: the files' size in the store. `missing_s`: how much of the sound was not recorded, but for
+    what somebody paused.
     """
 
     vm_id: str
@@ -321,6 +324,7 @@ class BotRecorded(Message, frozen=True):
     kinds: tuple[Kind, ...] = ("audio",)
     video_s: float = 0.0
     missing_s: float = 0.0
+    first_gaps: tuple[Gap, ...] = ()
 
     def status_of(self, kind: Kind) -> str:
         """The value of the bot's record for that kind from then on; empty: unchanged."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from common.jobs.record import iso
+from common.wire.manifest import Gap
 from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed
 from poolmgr.core.decisions import (
     Accept,
@@ -49,8 +50,8 @@ class What(StrEnum):
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry. `at`: ISO 8601, by the clock of the program that saw it. `warm`, `waited_s`: as in Assign. `audio_s`,
-    `video_s`, `gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live feed; its status is the reason.
-    `utterances`: of a finished transcript. `by`: the provider that made it.
+    `video_s`, `gaps`, `first_gaps`: of a finished recording. `feed`, `sent`, `dropped`: of a live feed; its status is
+    the reason. `utterances`: of a finished transcript. `by`: the provider that made it.
     """
 
     at: str
@@ -79,6 +80,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     dropped: int = 0
     video_s: float = 0.0
     by: str = ""
+    first_gaps: tuple[Gap, ...] = ()
 
 
 _ByAgent = BotSaw | BotRecorded | BotStreamed | BotTranscribed
@@ -154,7 +156,8 @@ def _by_agent(event: _ByAgent) -> Entry:
             return Entry(at, What.SAW, attempt, screen=screen, rule=rule, did=did)
         case BotRecorded(finished=finished, gaps=gaps, video_s=video_s):
             audio_s = event.audio_s if finished else None
-            return Entry(at, What.RECORDED, attempt, audio_s=audio_s, gaps=gaps, video_s=video_s)
+            made = Entry(at, What.RECORDED, attempt, audio_s=audio_s, gaps=gaps, video_s=video_s)
+            return msgspec.structs.replace(made, first_gaps=event.first_gaps)
         case BotTranscribed(finished=finished, utterances=utterances, by=by):
             return Entry(at, What.TRANSCRIBED, attempt, utterances=utterances if finished else None, by=by)
         case _:  # BotStreamed

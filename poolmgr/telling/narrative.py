@@ -1,12 +1,14 @@
 """Tells a bot's history in sentences, and what a bot waits for that is not in its meeting yet. Does no I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Record, iso
 from common.runtime.cli.text import duration
 from common.wire.labels import named
+from common.wire.manifest import Gap
 from common.wire.vocabulary import Attribution, BotState, Feed, FeedStatus, VmState
 from poolmgr.core.load import JobKind, expected_processors, kind_of
 from poolmgr.core.model import Vm
@@ -135,9 +137,18 @@ def _recorded(entry: Entry) -> str:
         return "no agent has made files of its recording in time: what there is of it is kept as long as they would be"
     if entry.audio_s is None:
         return "its meeting is being recorded"
-    missing = f"{entry.gaps} gaps" if entry.gaps else "no gap"
+    missing = f"{entry.gaps} gap{'s' if entry.gaps > 1 else ''}" if entry.gaps else "no gap"
+    if entry.first_gaps:
+        more = entry.gaps - len(entry.first_gaps)
+        missing += f": {'; '.join(map(_gap, entry.first_gaps))}{f'; and {more} more' if more > 0 else ''}"
     picture = f" and {duration(entry.video_s)} of picture" if entry.video_s else ""
     return f"its recording is finished: {duration(entry.audio_s)} of sound{picture}, {missing}"
+
+
+def _gap(gap: Gap) -> str:
+    what = {"audio": "sound", "video": "picture", "tracks": "sound tracks"}[gap.kind]
+    since = f"{datetime.fromtimestamp(gap.began_at, UTC):%H:%M:%S}"
+    return f"no {what} from {since} for {duration(gap.ended_at - gap.began_at)} ({gap.cause})"
 
 
 def _streamed(entry: Entry) -> str:

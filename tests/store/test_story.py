@@ -1,11 +1,13 @@
 """A bot's story: what each decision leaves in it, what a long one loses, and who may not tell it."""
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
 
 from common.jobs.record import Job
+from common.wire.manifest import Gap
 from common.wire.messages import BotRecorded, BotSaw, BotStreamed, BotTranscribed, Join
 from common.wire.vocabulary import BotState, Feed, FeedStatus, Reason
 from poolmgr.core.decisions import (
@@ -95,7 +97,8 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
 ) -> None:
     called = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
     began = BotRecorded("vm", "b1", 1, NOW + 1, kinds=("audio", "video"))
-    finished = replace(began, at=NOW + 90, finished=True, audio_s=60.5, gaps=2, video_s=60.4)
+    gaps = (Gap(NOW + 2, NOW + 4.5, "agent_away"), Gap(NOW + 58, NOW + 60, "browser_gone", "video"))
+    finished = replace(began, at=NOW + 90, finished=True, audio_s=60.5, gaps=2, first_gaps=gaps, video_s=60.4)
     first = [began, began, replace(began, attempt=2), replace(finished, bot_id="nobody")]
     await ledger.apply([called, ASSIGN, *map(NoteRecorded, first)], NOW)
     statuses = ("manifest_status", "audio_status", "video_status")
@@ -112,12 +115,17 @@ async def test_a_recording_is_told_of_once_when_it_begins_and_when_it_is_finishe
     story = [entry for entry in await Views(redis, keys).story("b1") if entry.what is What.RECORDED]
     assert story == [
         Entry(iso(NOW + 1), What.RECORDED, 1),
-        Entry(iso(NOW + 90), What.RECORDED, 1, audio_s=60.5, gaps=2, video_s=60.4),
+        Entry(iso(NOW + 90), What.RECORDED, 1, audio_s=60.5, gaps=2, first_gaps=gaps, video_s=60.4),
     ]
+    since = [f"{datetime.fromtimestamp(gap.began_at, UTC):%H:%M:%S}" for gap in gaps]
     assert [sentence(entry) for entry in story] == [
         "its meeting is being recorded",
-        "its recording is finished: 1m 00s of sound and 1m 00s of picture, 2 gaps",
+        "its recording is finished: 1m 00s of sound and 1m 00s of picture, 2 gaps: "
+        f"no sound from {since[0]} for 2.50 s (agent_away); no picture from {since[1]} for 2.00 s (browser_gone)",
     ]
+    of_many = sentence(replace(story[1], gaps=7))
+    assert of_many.endswith("for 2.00 s (browser_gone); and 5 more")
+    assert sentence(replace(story[1], gaps=1, first_gaps=())).endswith(", 1 gap"), "of an older agent"
     told = [fields for _, fields in await redis.xrange(keys.outbox)]
     of_recording = [[one[name].decode() for name in _TOLD] for one in told if b"recorded" in one]
     assert of_recording == [

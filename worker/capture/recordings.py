@@ -21,7 +21,7 @@ from common.runtime.recordings.store import AbsentError, Store, StoreError, Take
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
 from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment
-from common.wire.messages import BotRecorded, FinishRecording, Join
+from common.wire.messages import MOST_GAPS, BotRecorded, FinishRecording, Join
 from common.wire.minutes import Turn
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
@@ -386,7 +386,9 @@ class Recordings:
         size = sum(file.bytes for file in (final.audio, final.video, *final.tracks) if file)
         whose = (self._vm_id, final.bot_id, final.attempt, time.time())
         kinds: tuple[Kind, ...] = tuple(kind for kind in final.kinds if kind != "tracks")
-        self._report(BotRecorded(*whose, True, audio_s, len(final.gaps), size, kinds, video_s, missing_s(final)))
+        gaps = tuple(sorted(final.gaps, key=lambda gap: gap.began_at)[:MOST_GAPS])
+        facts = (audio_s, len(final.gaps), size, kinds, video_s, missing_s(final), gaps)
+        self._report(BotRecorded(*whose, True, *facts))
 
     # Recordings whose VM is gone
 

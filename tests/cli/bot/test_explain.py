@@ -13,9 +13,10 @@ from redis import Redis
 
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Record
-from common.wire.messages import BotSaw
+from common.wire.manifest import Gap
+from common.wire.messages import BotRecorded, BotSaw
 from common.wire.vocabulary import BotState, Reason, VmState
-from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, Why
+from poolmgr.core.decisions import Ask, Decision, End, Enqueue, KeepVm, Move, Note, NoteFailed, NoteRecorded, Why
 from poolmgr.store.keys import Keys
 from poolmgr.store.reading.views import Standing, VmView
 from poolmgr.store.story import Entry, What
@@ -112,6 +113,18 @@ def test_a_queued_bot_waits_for_a_worker_and_the_fleet_says_why(
         "on the 1 VMs that are up: 0 idle, 0 warming, 0 busy, 0 reserved workers",
         'none is warming either: see "Nothing is idle" in docs/operations.md',
     ]
+
+
+def test_of_a_recording_every_gap_is_told_with_its_cause(write: Writer, poolmgr: CommandLine) -> None:
+    gaps = (Gap(1_800_000_000.0, 1_800_000_002.5, "agent_away"), Gap(1_800_000_020.0, 1_800_000_030.0, "paused"))
+    made = BotRecorded("vm-1", "b", 1, 1_800_000_060.0, finished=True, audio_s=60.0, gaps=2, first_gaps=gaps)
+    write(accept("b", time.time()), assign("b"), NoteRecorded(made))
+    told = "2 gaps: no sound from 08:00:00 for 2.50 s (agent_away); no sound from 08:00:20 for 10.0 s (paused)"
+    assert told in poolmgr("explain", "b", COLUMNS="400").stdout
+    [entry] = [entry for entry in poolmgr.json("explain", "b")["story"] if entry["what"] == "recorded"]
+    assert [(gap["began_at"], gap["cause"]) for gap in entry["first_gaps"]] == [
+        (1_800_000_000.0, "agent_away"), (1_800_000_020.0, "paused"),
+    ]  # fmt: skip
 
 
 def test_of_a_job_that_was_rejected_the_reason_is_told(poolmgr: CommandLine, redis: Redis, keys: Keys) -> None:

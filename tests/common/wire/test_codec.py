@@ -12,6 +12,7 @@ from common.wire.keys import WireKeys
 from common.wire.messages import (
     AutomaticLeave,
     BotMoved,
+    BotRecorded,
     BotVitals,
     ChatLine,
     Command,
@@ -138,6 +139,11 @@ def test_any_bytes_are_a_message_or_refused(raw: bytes) -> None:
 def test_a_join_without_its_options_is_complete() -> None:
     raw = b'{"type":"join","worker_id":"w","bot_id":"b","attempt":1,"platform":"room","meeting_url":"u","bot_name":"n"}'
     assert decode_command(raw) == Join("w", "b", 1, "room", "u", "n")
+
+
+def test_what_an_older_agent_says_of_a_recording_is_read() -> None:
+    raw = b'{"type":"bot_recorded","vm_id":"v","bot_id":"b","attempt":1,"at":2.0,"finished":true,"audio_s":5,"gaps":3}'
+    assert decode_event(raw) == BotRecorded("v", "b", 1, 2.0, finished=True, audio_s=5.0, gaps=3)
 
 
 def test_all_keys_lie_under_the_prefix() -> None:

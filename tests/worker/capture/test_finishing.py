@@ -151,6 +151,20 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
     assert manifest.decode(recorded.file(PROGRESS).read_bytes()).segments == made.segments
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
+    assert recorded.reports[0].first_gaps == tuple(made.gaps)
+
+
+async def test_of_many_gaps_the_first_are_reported(recorded: Recorded) -> None:
+    agent = await lost(recorded)
+    many = [Gap(1000.0 + n, 1000.5 + n, "agent_away", "video" if n % 2 else "audio") for n in range(50)]
+    made = manifest.decode(recorded.file(PROGRESS).read_bytes())
+    recorded.file(FINAL).write_bytes(
+        manifest.encode(msgspec.structs.replace(made, finished=True, gaps=[*many[::2], *many[1::2]]))
+    )
+    agent.take_over(ORDER)
+    await finish(recorded)
+    [report] = recorded.reports
+    assert (report.gaps, list(report.first_gaps)) == (50, many[:20])
 
 
 async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:
