@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,7 +14,7 @@ from typing import Final, TypeVar
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from common.jobs.job import BOT_ID
 from common.runtime import files
@@ -28,12 +29,16 @@ from common.wire.manifest import Audio, Kind, Manifest, SoundTrack, Stored, Vide
 from common.wire.minutes import TRANSCRIPT
 from poolmgr.cli.bot import player
 from poolmgr.cli.names import bot_ids
-from poolmgr.cli.session import Session, cancelled_by_signals, with_session
+from poolmgr.cli.session import Session, cancelled_by_signals, in_time, with_session, with_waiting
 from poolmgr.cli.tables import console
 from poolmgr.cli.text import clock_time
+from poolmgr.store.lives import MADE_WITHIN_S
 
 _T = TypeVar("_T")
 _PLAYERS: Final = f"{', '.join(player.PLAYERS[:-1])} or {player.PLAYERS[-1]}"
+_LOOK_S: Final = 1.0
+_NOTHING_NEW_S: Final = MADE_WITHIN_S
+"""An agent that still records or makes files puts something into the store before that."""
 _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks": "sound tracks"}
 
 
@@ -58,6 +63,7 @@ _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks"
 @click.option("--play", "aloud", is_flag=True, help=f"Play the picture, or else the sound: by {_PLAYERS}.")
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
 @click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
+@with_waiting("until the files are made; say what is waited for. It ends when nothing more came for an hour")
 @with_session
 def recording(
     session: Session,
@@ -69,6 +75,8 @@ def recording(
     aloud: bool,
     whole: bool,
     words: bool,
+    wait: bool,
+    timeout_s: float | None,
 ) -> None:
     """Say what is recorded of BOT's meeting: how long, how loud, how large, what is missing and why.
 
@@ -77,19 +85,22 @@ def recording(
 
     --play fetches the file into a temporary folder, which is removed afterwards, also after Ctrl-C.
 
-    Exit code 0 when there is a recording, 4 when there is none, or no file to play.
+    Exit code 0 when there is a recording, 4 when there is none, or no file to play, 6 on --timeout.
 
     \b
     Examples:
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings --format m4a
+      poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --save /tmp/recordings --wait --timeout 600
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --play
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq .gaps
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --transcript
     """
     if aloud and (whole or words or folder):
         raise click.UsageError("--play goes with none of --manifest, --transcript and --save")
+    if wait and words:
+        raise click.UsageError("--wait is for the files, not for --transcript")
     if not session.settings.capture.store:
         fail("nothing is recorded, because there is no store: set capture.store", EXIT_USAGE)
     if not BOT_ID.fullmatch(bot_id):
@@ -100,6 +111,8 @@ def recording(
     found = _ask(session, lambda store: manifests.find(store, bot_id, attempt))
     if found is None:
         fail(f"there is no recording of bot {bot_id} in the store", EXIT_NOT_FOUND)
+    if wait and not found.finished:
+        found = _wait(session, found, timeout_s)
     if whole or session.as_json:
         put_json(msgspec.to_builtins(found))
     else:
@@ -109,6 +122,45 @@ def recording(
         _save(session, found, folder, form)
     if aloud:
         _play(session, found)
+
+
+def _wait(session: Session, found: Manifest, timeout_s: float | None) -> Manifest:
+    """The finished recording. Ends the program when its files are not made in time."""
+    overdue = f"the files of bot {found.bot_id} were not made within {timeout_s or 0:g} s: ask again later"
+    try:
+        return asyncio.run(in_time(timeout_s, _made(session, found), overdue=overdue))
+    except KeyboardInterrupt:
+        fail("stopped waiting; the files are made without this command", EXIT_INTERRUPTED)
+
+
+async def _made(session: Session, found: Manifest) -> Manifest:
+    """Look for the final manifest until it is there, and tell what is waited for, on a terminal with the time."""
+
+    async def look(store: Store) -> Manifest | None:
+        with suppress(StoreError):  # it may be back before the time is over
+            return await manifests.find(store, found.bot_id, found.attempt)
+        return found
+
+    columns = (TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    on_terminal = sys.stderr.isatty()
+    changed_at, told = time.monotonic(), ""
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not on_terminal) as line:
+        task = line.add_task("", total=None)
+        while not found.finished:
+            if time.monotonic() - changed_at > _NOTHING_NEW_S:
+                fail("nothing more came for an hour: see `poolmgr explain`", EXIT_FAILED)
+            waits_for = "the meeting goes on" if found.ended_at is None else "the files are being made"
+            if told != waits_for and not on_terminal:
+                say(f"{waits_for}: waiting")
+            line.update(task, description=f"{waits_for}: waiting")
+            told = waits_for
+            await asyncio.sleep(_LOOK_S)
+            latest = await _asked(session, look)
+            if latest is None:
+                fail("it was deleted meanwhile", EXIT_NOT_FOUND)
+            if latest != found:
+                found, changed_at = latest, time.monotonic()
+    return found
 
 
 def _print_words(session: Session, bot_id: str, attempt: int | None) -> None:
@@ -199,7 +251,7 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
     """Ends the program if a file cannot be saved, or does not match the manifest."""
     named = f"{found.bot_id}-{found.attempt}"
     if not (found.audio or found.video):
-        say("there is no file yet: only the manifest is saved")
+        say(f"there is no file{'' if found.finished else ' yet'}: only the manifest is saved{_waiting(found)}")
     try:
         files.make_ready(folder)
         files.write(folder / f"{named}.manifest.json", manifest.encode(found))
@@ -213,6 +265,10 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
             _save_file(session, found, file, folder / f"{named}-{file.path}")
     except OSError as error:
         fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
+
+
+def _waiting(found: Manifest) -> str:
+    return "" if found.finished else "; --wait waits until it is made"
 
 
 def _save_file(session: Session, found: Manifest, file: Stored, path: Path) -> None:
@@ -238,7 +294,7 @@ def _play(session: Session, found: Manifest) -> None:
     """Ends the program if there is nothing to play, or nothing to play it with."""
     file = found.video or found.audio
     if file is None:
-        fail("there is no file to play", EXIT_NOT_FOUND)
+        fail(f"there is no file to play{_waiting(found)}", EXIT_NOT_FOUND)
     name = player.find()
     if name is None:
         fail(f"cannot play it: none of {', '.join(player.PLAYERS)} is here; --save DIR writes the file", EXIT_USAGE)

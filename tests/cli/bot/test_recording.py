@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from common.runtime.recordings.store import StoreError
 from common.wire import manifest
 from common.wire.manifest import (
     AUDIO,
@@ -158,7 +160,7 @@ def test_the_file_is_saved_with_its_manifest_if_it_is_what_that_says(
     assert manifest.decode((saved / "b1-2.manifest.json").read_bytes()) == WHOLE
     assert oct((saved / "b1-2.ogg").stat().st_mode)[-3:] == "600"
     only = poolmgr("recording", "b1", "--attempt", "1", "--save", str(saved))
-    assert "only the manifest" in only.stderr
+    assert "no file yet: only the manifest is saved; --wait waits until it is made" in only.stderr
     (store / "b1" / "2" / AUDIO).write_bytes(b"another")
     spoilt = poolmgr("recording", "b1", "--save", str(saved))
     assert (spoilt.exit_code, "not what its manifest says" in spoilt.stderr) == (1, True)
@@ -181,6 +183,67 @@ def test_it_is_saved_as_an_m4a_where_one_is_asked_for(poolmgr: CommandLine, stor
     refused = poolmgr("recording", "b1", "--save", str(tmp_path / "other"), "--format", "m4a")
     assert (refused.exit_code, "only 1.0 of 62.5 s" in refused.stderr) == (1, True)
     assert not list((tmp_path / "other").glob("*.m4a"))
+
+
+def test_it_waits_for_the_files_and_says_what_for(
+    poolmgr: CommandLine, store: Path, tmp_path: Path, start: Callable[..., Forked]
+) -> None:
+    waiting = start("recording", "b1", "--attempt", "1", "--save", str(tmp_path / "saved"), "--wait", "--json")
+    assert waiting.stderr
+    assert waiting.stdout
+    assert waiting.stderr.readline() == "poolmgr: the meeting goes on: waiting\n"
+    folder = store / "b1" / "1"
+    ended = msgspec.structs.replace(SO_FAR, ended_at=1006.0)
+    write_whole(folder / PROGRESS, manifest.encode(ended))
+    assert waiting.stderr.readline() == "poolmgr: the files are being made: waiting\n"
+    (folder / AUDIO).write_bytes(SOUND)
+    write_whole(folder / FINAL, manifest.encode(msgspec.structs.replace(ended, finished=True, audio=WHOLE.audio)))
+    assert json.loads(waiting.stdout.readline())["finished"]
+    assert waiting.wait(DEADLINE_S) == 0
+    assert (tmp_path / "saved" / "b1-1.ogg").read_bytes() == SOUND
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    other = path.with_suffix(".other")
+    other.write_bytes(content)
+    other.rename(path)
+
+
+def test_what_is_waited_for_in_vain_is_said(poolmgr: CommandLine, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = "poolmgr.cli.bot.recording"
+    monkeypatch.setattr(f"{module}._LOOK_S", 0.01)
+    of_first = ("recording", "b1", "--attempt", "1", "--wait")
+    overdue = poolmgr(*of_first, "--timeout", "0.2")
+    assert (overdue.exit_code, "not made within 0.2 s" in overdue.stderr) == (6, True)
+    assert poolmgr("recording", "b1", "--wait", "--timeout", "9").exit_code == 0, "there is nothing to wait for"
+    assert poolmgr("recording", "nobody", "--wait").exit_code == 4
+    assert poolmgr("recording", "b1", "--wait", "--transcript").exit_code == 2
+    monkeypatch.setattr(f"{module}._NOTHING_NEW_S", 0.1)
+    given_up = poolmgr(*of_first)
+    assert (given_up.exit_code, "nothing more came" in given_up.stderr) == (1, True)
+    monkeypatch.setattr(f"{module}._NOTHING_NEW_S", DEADLINE_S)
+    removing = threading.Timer(0.2, (store / "b1" / "1" / PROGRESS).unlink)
+    removing.start()
+    deleted = poolmgr(*of_first)
+    removing.join()
+    assert (deleted.exit_code, "deleted meanwhile" in deleted.stderr) == (4, True)
+
+
+def test_a_store_that_is_away_for_a_moment_ends_no_wait(
+    poolmgr: CommandLine, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def find(*_: object) -> Manifest:
+        asked.append(1)
+        if len(asked) == 2:
+            raise StoreError("away")
+        return SO_FAR if len(asked) < 4 else WHOLE
+
+    monkeypatch.setattr("common.runtime.recordings.manifests.find", find)
+    monkeypatch.setattr("poolmgr.cli.bot.recording._LOOK_S", 0.01)
+    waited = poolmgr("recording", "b1", "--wait")
+    assert (waited.exit_code, len(asked), "audio.ogg" in waited.stdout) == (0, 4, True)
 
 
 PLAYER: Final = """#!/bin/sh
@@ -249,7 +312,7 @@ def test_without_a_player_or_a_file_it_is_said_what_can_be_done(
     failed = poolmgr("recording", "b1", "--play")
     assert (failed.exit_code, "cannot play it" in failed.stderr) == (1, True)
     unfinished = poolmgr("recording", "b1", "--attempt", "1", "--play")
-    assert (unfinished.exit_code, "no file to play" in unfinished.stderr) == (4, True)
+    assert (unfinished.exit_code, "no file to play; --wait waits" in unfinished.stderr) == (4, True)
     (store / "b1" / "2" / AUDIO).write_bytes(b"another")
     assert "not what its manifest says" in poolmgr("recording", "b1", "--play").stderr
     assert not list((tmp_path / "temporary").iterdir())
