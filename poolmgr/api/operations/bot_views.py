@@ -8,10 +8,11 @@ import msgspec
 from common.config.settings import TokenSettings
 from common.jobs.record import Job, Record, epoch, iso
 from common.wire import minutes
-from common.wire.vocabulary import FeedStatus, Status
+from common.wire.vocabulary import BotState, FeedStatus, Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.operations.shapes import BotRow, CaptionFile, Details, Stage
+from poolmgr.telling.capture_trouble import capture_trouble
 
 SUBMITTED = "submitted"
 """The `state` of a bot whose job no manager has taken yet."""
@@ -67,8 +68,11 @@ def transcript_id(bot_id: str, job: Job) -> str | None:
     return minutes.transcript_id(bot_id) if job.transcript else None
 
 
-def warnings(bot: Record) -> list[str]:
-    """What of its job does not happen as it says, as far as is known by now."""
+async def warnings(call: Call, bot: Record) -> list[str]:
+    """What of its job does not happen as it says, as far as is known by now. Of its recording until the files are made:
+    then their manifest says it.
+    """
+    story = await call.service.views.story(bot.bot_id) if _is_being_recorded(call, bot) else []
     return [
         *bot.warnings,
         *(
@@ -79,7 +83,15 @@ def warnings(bot: Record) -> list[str]:
             )
             if (why := _FEED_TROUBLE.get(status))
         ),
+        *(f"recording: {trouble}" for trouble in capture_trouble(story, bot.attempt)),
     ]
+
+
+def _is_being_recorded(call: Call, bot: Record) -> bool:
+    """Whether its recording has begun, or should have by now, and its files are not made yet."""
+    if bot.manifest_status or bot.state != BotState.IN_MEETING:
+        return bot.manifest_status == "recording"
+    return bool(call.service.capture.store) and (bot.video or not bot.no_audio)
 
 
 _FEED_TROUBLE: dict[str, str] = {
@@ -90,8 +102,8 @@ _FEED_TROUBLE: dict[str, str] = {
 }
 
 
-def details(bot: Record, now: float) -> Details:
-    """The detail of a bot for clients. `now`: epoch seconds, for the duration of a live bot."""
+async def details(call: Call, bot: Record) -> Details:
+    """The detail of a bot for clients."""
     payload = bot.payload or "{}"
     latest = max(getattr(bot, name) for name in _TIMES)
     return Details(
@@ -103,7 +115,7 @@ def details(bot: Record, now: float) -> Details:
         CreatedAt=bot.created_at,
         StartTime=bot.inmeeting_at or None,
         EndTime=bot.stopped_at or None,
-        Duration=_seconds_in(bot, now),
+        Duration=_seconds_in(bot, call.service.wall()),
         LastUpdatedAt=int(epoch(latest)),
         ManifestStatus=bot.manifest_status or "skipped",
         AudioStatus=bot.audio_status or "skipped",
@@ -127,7 +139,7 @@ def details(bot: Record, now: float) -> Details:
         caption_file=CaptionFile(available=bot.has_transcript),
         transcript_id=transcript_id(bot.bot_id, bot),
         participant_events=[],
-        warnings=warnings(bot),
+        warnings=await warnings(call, bot),
         live_audio_status=bot.live_audio_status,
         live_transcription_status=bot.live_transcription_status,
         transcript_webhook_received=bot.transcript_webhook_received,
@@ -141,7 +153,7 @@ _TIMES = (
 
 
 def row(bot: Record, now: float) -> BotRow:
-    """The bot as a row of a list. `now`: as for `details`."""
+    """The bot as a row of a list. `now`: epoch seconds, for the duration of a live bot."""
     platform = PLATFORMS.get(bot.platform, bot.platform)
     return BotRow(
         bot_id=bot.bot_id,

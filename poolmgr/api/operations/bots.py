@@ -153,12 +153,12 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 async def status(call: Call) -> Answer:
     """The bot's status word and custom_attributes (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
-    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot), warnings(bot)))
+    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot), await warnings(call, bot)))
 
 
 async def detail(call: Call) -> Answer:
     """The bot's detail (200). Raises: ApiError 403, 404."""
-    return Answer(200, DetailsOf(details(await find_bot(call), call.service.wall())))
+    return Answer(200, DetailsOf(await details(call, await find_bot(call))))
 
 
 async def remove_bot(call: Call) -> Answer:

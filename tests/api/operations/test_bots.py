@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
+from common.wire.messages import BotRecorded, BotSaw
 from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
+from poolmgr.core.decisions import Note, NoteRecorded
 from poolmgr.core.requests import PauseRequested, SayRequested
 from poolmgr.store.reading.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
@@ -217,6 +219,42 @@ async def test_what_is_wrong_with_a_live_feed_is_a_warning_as_long_as_it_is(worl
             assert [warning.startswith(f"live_transcription_required: {status}") for warning in warnings] == [
                 True
             ] * warned
+
+
+async def test_what_is_wrong_with_a_recording_is_a_warning_until_its_files_are_made(
+    world: World, tmp_path: Path
+) -> None:
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    stalled = "capture_failed: nothing comes of the picture; the recorder begins anew"
+    away = "the store does not take the recording, which waits on the disk"
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.enter("unrecorded", audio_required=False)
+
+    async def saw(did: str, bot_id: str = "b1") -> None:
+        hand.at += 1
+        await hand.apply(Note(BotSaw("vm-a", f"worker-{bot_id}", bot_id, 1, hand.at, "in_meeting", did=did)))
+
+    async with world.serving() as call:
+
+        async def warned(bot_id: str = "b1") -> list[str]:
+            warnings = (await call("GET", f"/bots/{bot_id}/status")).body["warnings"]
+            assert (await call("GET", f"/bots/{bot_id}/detail")).body["bot_details"]["warnings"] == warnings
+            return warnings
+
+        assert await warned() == []
+        for did in (stalled, f"{away}: no route to 10.0.0.7", stalled, "say hello"):
+            await saw(did)
+        await saw(stalled, "unrecorded")
+        assert await warned() == [f"recording: {stalled}", f"recording: {away}"], "and no address of the operator's"
+        assert await warned("unrecorded") == []
+        await saw("the store takes the recording again")
+        assert await warned() == [f"recording: {stalled}"]
+        await hand.apply(NoteRecorded(BotRecorded("vm-a", "b1", 1, hand.at)))
+        await hand.end("b1")
+        assert await warned() == [f"recording: {stalled}"], "the agent still makes its files"
+        await hand.apply(NoteRecorded(BotRecorded("vm-a", "b1", 1, hand.at, finished=True, audio_s=9.0)))
+        assert await warned() == []
 
 
 async def test_the_detail_says_what_the_callback_took(world: World) -> None:
