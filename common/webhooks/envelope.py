@@ -141,17 +141,15 @@ def _made(kind: str, made: str, status: str, *, unmade: bool) -> list[_Event]:
 
 
 def _skipped(kind: str, status: str, why: str = _UNRECORDED) -> _Event:
-    name = f"{kind}.skipped"
-    return _Event(name, name, status, f"There is no {kind}: {why}.", 200, {f"{kind}_status": "skipped"})
+    return _artefact(f"{kind}.skipped", f"{kind}_status", "skipped", status, f"There is no {kind}: {why}.")
 
 
 def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
     """The webhook of a bot without a transcript. If there is one, `_transcribed` sends it."""
     if record.transcript_status:
         return []
-    name = "transcription.skipped"
     text = "There is no transcript of its meeting."
-    return [_Event(name, name, change["status"], text, 200, {"transcript_status": "skipped"})]
+    return [_artefact("transcription.skipped", "transcript_status", "skipped", change["status"], text)]
 
 
 def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:

@@ -95,6 +95,7 @@ def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reas
     assert (stop["reason"], stop["attribution"]) == (reason, end.attribution)
     fields = ("manifest_status", "audio_status", "transcript_status")
     assert [body[field] for body, field in zip(artefacts, fields, strict=True)] == ["skipped"] * 3
+    assert [body["status"] for body in artefacts] == ["success"] * 3
     assert {body["status_code"] for body in artefacts} == {200}
     assert len({body["id"] for body in made}) == len(made)
     assert "with status" not in describe_stop(stop)
@@ -141,6 +142,8 @@ def test_a_recording_is_told_of_when_it_begins_and_when_its_files_are_made_and_t
         kind, _, became = body["event"].partition(".")
         if kind in ("audio", "video", "manifest"):
             assert body[f"{kind}_status"] == became
+        if kind != "bot":
+            assert body["status"] == "success"
 
 
 def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_after_it() -> None:
