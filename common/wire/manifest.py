@@ -222,7 +222,7 @@ class Manifest(Shape, frozen=True):
 
 
 def deleted(bot_id: str) -> str:
-    """The object that says that the bot was deleted. An agent that still has a recording of the bot deletes it."""
+    """The object that says that the bot was deleted. An agent that still has something of the bot deletes it."""
     return f"{bot_id}/{DELETED}"
 
 

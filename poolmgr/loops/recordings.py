@@ -1,5 +1,5 @@
 """Once a minute, has another VM make the files of recordings, and the transcripts, that did not come, gives up those
-that did not come in time, and deletes recordings whose retention is over.
+that did not come in time, and deletes recordings whose retention is over, and later the marks that they were deleted.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from common.runtime.clock import Clock
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from poolmgr.store.leader.recordings import DueRecordings
 
@@ -40,11 +41,23 @@ async def tend_recordings(
                 if one.transcript:
                     _log.info("transcript_handed_on", bot_id=one.bot_id, vm_id=vm_id)
         try:
-            kept = store()
-            for bot_id in await due.over(now) if kept else ():
-                objects = await kept.delete(bot_id) if kept else 0
-                await due.note_deleted(bot_id, now)
-                _log.info("recording_expired", bot_id=bot_id, objects=objects)
+            if kept := store():
+                for bot_id in await due.over(now):
+                    await _delete(kept, due, bot_id, now)
         except StoreError as error:
             _log.warning("recording_undeleted", error=str(error))
         await asyncio.sleep(_EVERY_S)
+
+
+async def _delete(store: Store, due: DueRecordings, bot_id: str, now: float) -> None:
+    """Delete what there is of the bot. When nothing has come since that was done before, its mark goes, too. Raises:
+    StoreError.
+    """
+    was_deleted = await deletion.is_deleted(store, bot_id)
+    objects = await deletion.delete(store, bot_id)
+    is_done = was_deleted and not objects
+    if is_done:
+        await deletion.remove_mark(store, bot_id)
+    await due.note_deleted(bot_id, now, marked=not is_done)
+    if not is_done:
+        _log.info("recording_expired", bot_id=bot_id, objects=objects)

@@ -8,6 +8,7 @@ from common.jobs.record import Record
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S
 from poolmgr.store.reading.evidence import keys_of
 
 
@@ -44,3 +45,13 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         action=fields_of(by, Verb.DELETE, bot_id),
     )
     return await call.run(redis)
+
+
+async def keep_mark(redis: Redis, keys: Keys, bot_id: str, now: float) -> None:
+    """The store of recordings holds the mark that the bot was deleted: have the leader remove it in
+    DELETED_MARK_LIFE_S, and what agents have put there until then. Idempotent.
+    """
+    pipeline: Any = redis.pipeline(transaction=False)
+    pipeline.zadd(keys.recordings_expiring, {bot_id: now + DELETED_MARK_LIFE_S})
+    pipeline.expire(keys.recordings_expiring, INDEX_LIFE_S)
+    await pipeline.execute()

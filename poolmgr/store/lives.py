@@ -36,6 +36,11 @@ TAKEN_OVER_AFTER_S: Final = 600
 long after that until one is told so again. A VM that only restarts is back sooner, and its disk has more.
 """
 
+DELETED_MARK_LIFE_S: Final = 30 * DAY_S
+"""How long the store of recordings says that a bot was deleted. A VM that comes back later, with a recording of it on
+its disk, stores that again.
+"""
+
 STREAM_LIFE_S: Final = 7 * DAY_S
 
 VM_LIFE_S: Final = DAY_S

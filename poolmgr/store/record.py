@@ -180,7 +180,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
 SAID_BEFORE: Final = {
     "recording": ("",),
     "skipped": ("", "recording"),
-    "completed": ("", "recording", "skipped", "expired"),
+    "completed": ("", "recording", "skipped"),
 }
 """For each `manifest_status`: the earlier ones that it may follow. After any other it is too late and is ignored."""
 

@@ -403,7 +403,7 @@ def finish_recording(
 
 
 @SCRIPTS.script("story", FENCE)
-def recording_deleted(*, bot: Key, story: Key, expiring: Key, bot_id: str, entry: bytes) -> bool: ...
+def recording_deleted(*, bot: Key, story: Key, expiring: Key, bot_id: str, until_at: float, entry: bytes) -> bool: ...
 
 
 # VMs and workers

@@ -16,8 +16,9 @@ from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording
 from poolmgr.core.decisions import NoteRecorded
 from poolmgr.loops.recordings import tend_recordings
+from poolmgr.store.forgetting import forget
 from poolmgr.store.leader.recordings import DueRecordings
-from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S
 from poolmgr.telling.narrative import sentence
 from tests.api.conftest import Hand, World, world
 from tests.waiting import wait_until
@@ -181,8 +182,45 @@ async def test_whose_time_is_over_is_deleted_from_the_store_and_nothing_else_is(
         await wait_until(lambda: of(said, "recording_expired"))
     assert of(said, "recording_expired") == [{"bot_id": "old", "objects": 2}]
     assert (await status(world, "old"), await status(world, "kept")) == ("expired", "completed")
-    left = sorted(str(path.relative_to(tmp_path / "store")) for path in (tmp_path / "store").rglob("*.*"))
-    assert left == ["kept/1/audio.ogg", "kept/1/manifest.json"]
+    assert left(tmp_path) == ["kept/1/audio.ogg", "kept/1/manifest.json", "old/deleted"]
+
+
+def left(folder: Path) -> list[str]:
+    store = folder / "store"
+    return sorted(str(path.relative_to(store)) for path in store.rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("is_forgotten", [False, True])
+async def test_the_mark_that_it_was_deleted_goes_when_nothing_has_come_for_a_month(
+    world: World, store: Store, tmp_path: Path, *, is_forgotten: bool
+) -> None:
+    hand = await world.ledger()
+    await made(hand, "old", **RETENTION)
+    await store.put("old/1/audio.ogg", b"something")
+    clock = At(hand.at + 3601)
+    async with tending(world, store, clock) as said:
+        await wait_until(lambda: of(said, "recording_expired"))
+        if is_forgotten:
+            await forget(world.redis, world.keys, "old")
+        await store.put("old/1/audio.ogg", b"of a VM that came back")
+        clock.now += DELETED_MARK_LIFE_S
+        await wait_until(lambda: len(of(said, "recording_expired")) == 2)
+        assert left(tmp_path) == ["old/deleted"]
+        clock.now += DELETED_MARK_LIFE_S - 1
+        rounds = clock.rounds
+        await wait_until(lambda: clock.rounds >= rounds + 2)
+        assert left(tmp_path) == ["old/deleted"]
+        clock.now += 1
+        await wait_until(lambda: left(tmp_path) == [])
+        await wait_until(lambda: gone(world))
+    assert of(said, "recording_expired") == [{"bot_id": "old", "objects": 1}] * 2
+    told = [sentence(entry) for entry in await world.views.story("old")]
+    assert len([each for each in told if "was deleted" in each]) == (0 if is_forgotten else 1)
+
+
+async def gone(world: World) -> bool:
+    return not await world.redis.exists(world.keys.recordings_expiring)
 
 
 @pytest.mark.usefixtures("soon")

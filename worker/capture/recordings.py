@@ -17,6 +17,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
@@ -350,10 +351,7 @@ class Recordings:
         if not progress.closed:
             await asyncio.to_thread(spool.close, Closed(progress.covered_until))
         store, folder_in_store = self._opened(), store_folder(spool)
-        if await store.exists(manifest.deleted(progress.opened.bot_id)):
-            log.info("recording_deleted", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
-            await store.delete(progress.opened.bot_id)
-            await asyncio.to_thread(spool.remove)
+        if await self._drop_deleted(spool):
             return
         while segment := progress.to_store:
             await self._put_segment(spool, segment)
@@ -369,7 +367,20 @@ class Recordings:
             log.info("recording_finished_before", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
         else:
             self._tell_finished(final, round(time.monotonic() - begun, 1))
+        if not await self._drop_deleted(spool):
+            await asyncio.to_thread(spool.remove)
+
+    async def _drop_deleted(self, spool: Spool) -> bool:
+        """If its bot was deleted, remove the recording, here and in the store. False: it was not. Raises: StoreError,
+        OSError.
+        """
+        store, opened = self._opened(), spool.progress.opened
+        if not await deletion.is_deleted(store, opened.bot_id):
+            return False
+        log.info("recording_deleted", bot_id=opened.bot_id, attempt=opened.attempt)
+        await store.delete(opened.bot_id)
         await asyncio.to_thread(spool.remove)
+        return True
 
     def _tell_finished(self, final: Manifest, took_s: float) -> None:
         audio_s = final.audio.duration_s if final.audio else 0.0

@@ -17,6 +17,7 @@ from obstore.store import LocalStore, from_url
 
 from common.config.settings import CaptureSettings
 from common.errors import PoolmgrError
+from common.wire.manifest import DELETED
 
 _THREADS: Final = 4
 _DELETED_AT_ONCE: Final = 1000
@@ -117,11 +118,14 @@ class Store:
         return await self._call(listed)
 
     async def delete(self, bot_id: str) -> int:
-        """Delete all objects of a bot. Returns how many there were. Raises: StoreError."""
+        """Delete all objects of a bot but the mark that it was deleted. Returns how many there were. Raises:
+        StoreError.
+        """
 
         def deleted() -> int:
             store = self._store()
-            paths = [str(entry["path"]) for page in store.list(f"{bot_id}/") for entry in page]
+            found = (str(entry["path"]) for page in store.list(f"{bot_id}/") for entry in page)
+            paths = [path for path in found if path.rpartition("/")[2] != DELETED]
             for at in range(0, len(paths), _DELETED_AT_ONCE):
                 store.delete(paths[at : at + _DELETED_AT_ONCE])
             return len(paths)

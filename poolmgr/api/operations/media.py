@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from common.jobs.record import Record, epoch
-from common.runtime.recordings import manifests
+from common.runtime.recordings import deletion, manifests
 from common.runtime.recordings.sound import m4a
 from common.runtime.recordings.sound.m4a import UnencodedError
 from common.runtime.recordings.store import Store, StoreError
@@ -18,6 +18,7 @@ from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
+from poolmgr.store.forgetting import keep_mark
 from poolmgr.store.lives import MADE_WITHIN_S
 from poolmgr.store.reading.meetings import Attendance, KeptLine
 
@@ -318,17 +319,18 @@ def ended_lately(call: Call, bot: Record) -> bool:
 
 
 async def delete_recording(call: Call, bot: Record) -> int:
-    """Delete all of a bot's recordings. Returns how many objects there were. Raises: ApiError 503."""
+    """Delete all of a bot's recordings and transcripts, also what agents still have of them. Returns how many objects
+    there were. Raises: ApiError 503.
+    """
     try:
         store = call.service.store
-        if store is None:
+        if store is None or not bot.attempt:
             return 0
         made = await manifests.find(store, bot.bot_id)
         if made and not made.finished and ended_lately(call, bot):
             raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
-        gone = await store.delete(bot.bot_id)
-        if bot.manifest_status in ("recording", "skipped"):  # an agent may still have something of it
-            await store.put(manifest.deleted(bot.bot_id), b"")
+        gone = await deletion.delete(store, bot.bot_id)
+        await keep_mark(call.service.redis, call.service.keys, bot.bot_id, call.service.wall())
         return gone
     except (StoreError, ValueError) as error:
         raise store_away(error) from error

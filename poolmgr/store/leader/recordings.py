@@ -13,7 +13,7 @@ from common.wire.minutes import CAPTIONS
 from poolmgr.store import scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
-from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S
 from poolmgr.store.record import SAID_BEFORE
 from poolmgr.store.usage import day_of
 
@@ -68,7 +68,7 @@ class DueRecordings:
         return found
 
     async def over(self, now: float) -> list[str]:
-        """The ids of bots whose recordings are to be deleted."""
+        """The ids of bots whose recordings are to be deleted, or the marks that they were."""
         return await self._until(self._keys.recordings_expiring, now)
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
@@ -151,12 +151,17 @@ class DueRecordings:
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
-    async def note_deleted(self, bot_id: str, now: float) -> None:
-        """Note that the recording was deleted because its retention was over."""
+    async def note_deleted(self, bot_id: str, now: float, *, marked: bool = True) -> None:
+        """Note that what there was of the bot was deleted. `marked`: the store says so, and is to be looked at again
+        when DELETED_MARK_LIFE_S is over; else nothing is left of the bot there.
+        """
         k = self._keys
         entry = story.of_recording(0, now, story.EXPIRED)
         bot, line, expiring = k.bot(bot_id), k.story(bot_id), k.recordings_expiring
-        call = scripts.recording_deleted(bot=bot, story=line, expiring=expiring, bot_id=bot_id, entry=entry)
+        until_at = now + DELETED_MARK_LIFE_S if marked else 0.0
+        call = scripts.recording_deleted(
+            bot=bot, story=line, expiring=expiring, bot_id=bot_id, until_at=until_at, entry=entry
+        )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def _until(self, key: str, now: float) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+import time
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import Note, NoteRecorded
 from poolmgr.core.requests import PauseRequested, SayRequested
+from poolmgr.store.lives import DELETED_MARK_LIFE_S
 from poolmgr.store.reading.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
 from tests.common.runtime.recordings.test_sound import write_ogg
@@ -356,8 +358,24 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         assert "no video was recorded" in (await call("GET", "/bots/b1/get_video")).message
         (store / "b1" / "1" / AUDIO).unlink()
         assert (await call("GET", "/bots/b1/audio")).status == 503
+        await hand.apply(NoteRecorded(BotRecorded("vm-b", "b1", 1, hand.at + 90, finished=True)))
+        before = time.time()
         await call("DELETE", "/bots/b1/delete")
-        assert list(store.rglob("*.*")) == []
+    assert [path for path in store.rglob("*") if path.is_file()] == [store / manifest.deleted("b1")]
+    mark_until = await world.redis.zscore(world.keys.recordings_expiring, "b1")
+    assert before <= mark_until - DELETED_MARK_LIFE_S <= time.time()
+
+
+async def test_of_a_bot_that_no_worker_had_the_store_holds_no_mark(world: World, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    hand = await world.ledger()
+    await hand.accept("b1")
+    await hand.end("b1")
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
+    assert not store.exists()
+    assert not await world.redis.exists(world.keys.recordings_expiring)
 
 
 async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World, tmp_path: Path) -> None:

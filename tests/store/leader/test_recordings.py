@@ -11,11 +11,12 @@ from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.store.forgetting import keep_mark
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.recordings import DueRecordings, Unmade
 from poolmgr.store.leader.transcriptions import DueTranscriptions
-from poolmgr.store.lives import MADE_WITHIN_S, TAKEN_OVER_AFTER_S, VM_LIFE_S
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S, VM_LIFE_S
 from poolmgr.store.reading.views import Views
 from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
 from poolmgr.telling.narrative import sentence
@@ -229,10 +230,27 @@ async def test_a_recording_whose_time_is_over_is_found_and_its_record_says_so(
     for bot_id in ("b1", "forgotten"):
         await due.note_deleted(bot_id, NOW + after_s)
     assert await redis.hget(keys.bot("b1"), "manifest_status") == b"expired"
-    assert await redis.exists(keys.recordings_expiring, keys.bot("forgotten"), keys.story("forgotten")) == 0
+    assert await redis.exists(keys.bot("forgotten"), keys.story("forgotten")) == 0
+    again = NOW + after_s + DELETED_MARK_LIFE_S
+    assert (await due.over(again - 1), await due.over(again)) == ([], ["b1", "forgotten"])
+    for bot_id in ("b1", "forgotten"):
+        await due.note_deleted(bot_id, again, marked=False)
+    assert await redis.exists(keys.recordings_expiring) == 0
+    await ledger.apply([NoteRecorded(FINISHED)], again + 1)
+    assert await redis.hget(keys.bot("b1"), "manifest_status") == b"expired", "nobody has it any more"
     last = (await Views(redis, keys).story("b1"))[-1]
     assert last == Entry(iso(NOW + after_s), What.RECORDED, why=EXPIRED)
     assert "was deleted" in sentence(last)
+
+
+async def test_the_mark_of_a_bot_that_a_client_deleted_is_looked_at_when_its_time_is_over(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    for _ in range(2):
+        await keep_mark(redis, keys, "b1", NOW)
+    until = NOW + DELETED_MARK_LIFE_S
+    assert (await due.over(until - 1), await due.over(until)) == ([], ["b1"])
+    assert INDEX_LIFE_S - 60 < await redis.ttl(keys.recordings_expiring) <= INDEX_LIFE_S
 
 
 @pytest.mark.parametrize("job", [JOB, replace(JOB, recording_hours=0.5)], ids=["as the fleet says", "as the job says"])

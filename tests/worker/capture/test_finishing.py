@@ -22,6 +22,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
+from common.runtime.recordings import deletion
+from common.runtime.recordings.store import Store
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Manifest, Peaks
 from common.wire.messages import FinishRecording, Join
@@ -261,6 +263,30 @@ async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded)
         await until_idle(recorded)
     assert (list(recorded.folder.iterdir()), recorded.reports, recorded.segments) == ([], [], [])
     assert not recorded.file(FINAL).exists()
+    assert await deletion.is_deleted(recorded.store, "b1"), "others may still have something of it"
+
+
+class DeletedMeanwhile(Store):
+    """Its bot is deleted just before the final manifest is put."""
+
+    async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
+        if path == f"b1/1/{FINAL}":
+            await deletion.delete(self, "b1")
+        await super().put(path, what, once=once, content_type=content_type)
+
+
+async def test_what_is_deleted_while_its_files_are_made_does_not_come_back(recorded: Recorded) -> None:
+    recorded.store = DeletedMeanwhile(recorded.settings)
+    recorded.anew()
+    spooled(recorded.folder, 1000.5)
+    async with finishing(recorded):
+        await until_idle(recorded)
+    assert list(recorded.folder.iterdir()) == []
+    assert files_in(recorded.settings.store) == [manifest.deleted("b1")]
+
+
+def files_in(folder: str) -> list[str]:
+    return [str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()]
 
 
 async def test_tracks_have_the_names_that_the_copy_of_the_minutes_tells_where_nothing_more_is_left(

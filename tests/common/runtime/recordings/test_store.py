@@ -11,6 +11,7 @@ import requests
 
 from common.config.settings import CaptureSettings
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
+from common.wire import manifest
 
 BUCKET: Final = "recordings"
 
@@ -58,6 +59,7 @@ async def test_what_is_put_is_there_once_and_can_be_found_fetched_and_deleted(st
     await store.put("b1/2/large", file)
     await store.put("b1/10/manifest.json", b"{}", once=True)
     await store.put("b11/1/a.webm", b"")
+    await store.put(manifest.deleted("b1"), b"")
     with pytest.raises(TakenError):
         await store.put("b1/10/manifest.json", b"other", once=True)
     assert await store.get("b1/10/manifest.json") == b"{}"
@@ -66,6 +68,7 @@ async def test_what_is_put_is_there_once_and_can_be_found_fetched_and_deleted(st
     assert await store.attempts("nobody") == []
     assert await store.delete("b1") == 3
     assert (await store.attempts("b1"), await store.attempts("b11")) == ([], [1])
+    assert await store.exists(manifest.deleted("b1"))
     with pytest.raises(AbsentError):
         await store.get("b1/1/a.webm")
     with pytest.raises(AbsentError):
