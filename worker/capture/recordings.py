@@ -371,15 +371,16 @@ class Recordings:
             await asyncio.to_thread(spool.remove)
 
     async def _drop_deleted(self, spool: Spool) -> bool:
-        """If its bot was deleted, remove the recording, here and in the store. False: it was not. Raises: StoreError,
-        OSError.
+        """If its bot was deleted, remove the recording, here and in the store: here first, so that nothing is put there
+        again if the store lets nothing be deleted; the manager does that. False: it was not deleted. Raises:
+        StoreError, OSError.
         """
         store, opened = self._opened(), spool.progress.opened
         if not await deletion.is_deleted(store, opened.bot_id):
             return False
         log.info("recording_deleted", bot_id=opened.bot_id, attempt=opened.attempt)
-        await store.delete(opened.bot_id)
         await asyncio.to_thread(spool.remove)
+        await store.delete(opened.bot_id)
         return True
 
     def _tell_finished(self, final: Manifest, took_s: float) -> None:

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from common.runtime import files
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest, minutes
@@ -243,7 +244,7 @@ class MinutesOutbox:
         folder_in_store = manifest.folder(order.bot_id, order.attempt)
         if path in self._open or await asyncio.to_thread(path.exists):
             return
-        if await store.exists(manifest.deleted(order.bot_id)):
+        if await deletion.is_deleted(store, order.bot_id):
             return
         if not await store.exists(f"{folder_in_store}/{TRANSCRIPT if order.transcript else SPEAKERS}"):
             so_far = await _read_or_nothing(store, f"{folder_in_store}/{SO_FAR}")
@@ -260,6 +261,8 @@ class MinutesOutbox:
         """Raises: StoreError, OSError."""
         lines = await asyncio.to_thread(_read, path)
         if lines and isinstance(opened := lines[0], Opened):
+            if await self._drop_deleted(path, opened, store):
+                return
             folder_in_store = manifest.folder(opened.bot_id, opened.attempt)
             about = Minutes(VERSION, opened.bot_id, opened.attempt, opened.platform, opened.at)
             spoken = msgspec.structs.replace(about, turns=_turns_of(lines))
@@ -279,7 +282,21 @@ class MinutesOutbox:
                     log.info("transcript_stored_before", bot_id=opened.bot_id, attempt=opened.attempt)
                 self._report_transcript(opened.bot_id, opened.attempt, len(utterances), by)
             await self._remove_copy(f"{folder_in_store}/{SO_FAR}", store)
+            if await self._drop_deleted(path, opened, store):
+                return
         await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _drop_deleted(self, path: Path, opened: Opened, store: Store) -> bool:
+        """If its bot was deleted, remove the minutes, here and in the store: here first, so that nothing is put there
+        again if the store lets nothing be deleted; the manager does that. False: it was not deleted. Raises:
+        StoreError, OSError.
+        """
+        if not await deletion.is_deleted(store, opened.bot_id):
+            return False
+        log.info("minutes_deleted", bot_id=opened.bot_id, attempt=opened.attempt)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await store.delete(opened.bot_id)
+        return True
 
     async def _remove_copy(self, path: str, store: Store) -> None:
         """If the store does not let it, the copy goes with the recording."""

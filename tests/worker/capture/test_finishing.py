@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.runtime.recordings import deletion
-from common.runtime.recordings.store import Store
+from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Manifest, Peaks
 from common.wire.messages import FinishRecording, Join
@@ -264,6 +264,20 @@ async def test_what_was_deleted_meanwhile_does_not_come_back(recorded: Recorded)
     assert (list(recorded.folder.iterdir()), recorded.reports, recorded.segments) == ([], [], [])
     assert not recorded.file(FINAL).exists()
     assert await deletion.is_deleted(recorded.store, "b1"), "others may still have something of it"
+
+
+async def test_a_store_that_lets_nothing_be_deleted_is_not_asked_for_ever(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_store: Store, _bot_id: str) -> int:
+        raise StoreError("AccessDenied")
+
+    spooled(recorded.folder, 1000.5)
+    await deletion.delete(recorded.store, "b1")
+    monkeypatch.setattr(Store, "delete", refuse)
+    async with finishing(recorded):
+        await until_idle(recorded)
+    assert (list(recorded.folder.iterdir()), files_in(recorded.settings.store)) == ([], [manifest.deleted("b1")])
 
 
 class DeletedMeanwhile(Store):

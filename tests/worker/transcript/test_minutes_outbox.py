@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
@@ -33,8 +34,14 @@ class Kept:
 
     def anew(self) -> MinutesOutbox:
         """As an agent that is started has it."""
-        settings = CaptureSettings(store=str(self.store), store_timeout_s=5)
-        return MinutesOutbox("vm1", self.folder, Store(settings), self.reports.append)
+        return MinutesOutbox("vm1", self.folder, self.anew_store(), self.reports.append)
+
+    def anew_store(self) -> Store:
+        return Store(CaptureSettings(store=str(self.store), store_timeout_s=5))
+
+    @property
+    def stored(self) -> list[str]:
+        return sorted(str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file())
 
     def file(self, name: str) -> Minutes:
         return minutes.decode((self.store / "b1" / "2" / name).read_bytes())
@@ -313,6 +320,56 @@ async def test_of_a_bot_that_was_deleted_or_that_is_here_nothing_is_taken_over(t
         finishing.cancel()
     assert (other.reports, [report.finished for report in kept.reports]) == ([], [False])
     assert not (kept.store / "b1" / "2" / TRANSCRIPT).exists()
+
+
+@pytest.mark.parametrize("join", [JOIN, msgspec.structs.replace(JOIN, no_audio=True)], ids=["with sound", "without"])
+async def test_of_a_bot_that_was_deleted_while_the_store_was_away_nothing_comes_back(
+    tmp_path: Path, join: Join
+) -> None:
+    kept = Kept(tmp_path)
+    minutes_outbox = kept.anew()
+    minutes_file = minutes_outbox.begin(join)
+    assert minutes_file
+    minutes_file.add_utterances([said("Good morning")])
+    minutes_outbox.end(minutes_file)
+    kept.reports.clear()
+    await deletion.delete(kept.anew_store(), "b1")
+    await finish(minutes_outbox)
+    assert (kept.stored, kept.reports, list(kept.folder.iterdir())) == (["b1/deleted"], [], [])
+
+
+class DeletedMeanwhile(Store):
+    """Its bot is deleted just before the transcript is put."""
+
+    async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
+        if path.endswith(TRANSCRIPT):
+            await deletion.delete(self, "b1")
+        await super().put(path, what, once=once, content_type=content_type)
+
+
+async def test_a_bot_that_is_deleted_while_its_transcript_is_put_leaves_nothing(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    await lost_after(kept, "Good morning")
+    settings = CaptureSettings(store=str(kept.store), store_timeout_s=5)
+    await finish(MinutesOutbox("vm1", kept.folder, DeletedMeanwhile(settings), kept.reports.append))
+    assert (kept.stored, list(kept.folder.iterdir())) == (["b1/deleted"], [])
+
+
+async def test_a_store_that_lets_nothing_be_deleted_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_store: Store, _bot_id: str) -> int:
+        raise StoreError("AccessDenied")
+
+    kept = Kept(tmp_path)
+    await lost_after(kept, "Good morning")
+    await deletion.delete(kept.anew_store(), "b1")
+    monkeypatch.setattr(Store, "delete", refuse)
+    monkeypatch.setattr("worker.transcript.minutes_outbox.RETRY_S", (0.01, 0.02))
+    with capture_logs() as logs:
+        await finish(kept.anew())
+    assert [log["event"] for log in logs] == ["minutes_deleted", "minutes_unstored"]
+    assert (kept.stored, list(kept.folder.iterdir())) == (["b1/deleted"], [])
 
 
 def test_what_has_grown_is_copied_and_a_long_one_more_seldom(tmp_path: Path) -> None:
