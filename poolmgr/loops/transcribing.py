@@ -17,7 +17,7 @@ import structlog
 from common.config.settings import TranscriptionSettings
 from common.jobs.record import Record
 from common.runtime.clock import Clock
-from common.runtime.recordings import manifests
+from common.runtime.recordings import deletion, manifests
 from common.runtime.recordings.store import Store, StoreError
 from common.speech.choice import transcriber
 from common.speech.heard import Heard, utterances
@@ -79,6 +79,8 @@ class Transcribing:
         try:
             if task := await self._due.under_way(bot_id):
                 await self._take_on(task)
+            elif kept := self._store():  # it was deleted, and a leader that died may have put something since
+                await _delete(kept, bot_id, only_marked=True)
         finally:
             self._busy.discard(bot_id)
 
@@ -102,7 +104,7 @@ class Transcribing:
         if await self._due.conclude(task, self._clock.wall(), utterances=len(made), why=why):
             _log.info("recording_transcribed", **facts, utterances=len(made))
         elif kept := self._store():
-            await _delete(kept, task.bot.bot_id)  # nothing may stay of a bot that was deleted meanwhile
+            await _delete(kept, task.bot.bot_id)  # nothing may stay of what was deleted meanwhile, or is to be
 
     async def _make(self, task: UnderWay) -> list[Utterance]:
         """The utterances, which are in the store if there are any. Raises: SpeechError for all that prevents it."""
@@ -123,7 +125,11 @@ class Transcribing:
 
     async def _made(self, task: UnderWay) -> list[Utterance]:
         bot_id = task.bot.bot_id
-        if (store := self._store()) is None or task.bot.manifest_status == "expired":
+        if (store := self._store()) is None:
+            raise SpeechError("no_recording", lasts=True)
+        if task.bot.manifest_status == "expired":
+            await store.delete(bot_id)  # a leader that died may have put something since
+        if task.bot.manifest_status == "expired" or task.kept_until <= self._clock.wall():
             raise SpeechError("no_recording", lasts=True)
         found = await manifests.find(store, bot_id)
         if found is None or found.audio is None:
@@ -182,8 +188,9 @@ def _is_coming(bot: Record) -> bool:
     return bot.manifest_status == "recording"
 
 
-async def _delete(store: Store, bot_id: str) -> None:
+async def _delete(store: Store, bot_id: str, *, only_marked: bool = False) -> None:
     try:
-        await store.delete(bot_id)
+        if not only_marked or await deletion.is_deleted(store, bot_id):
+            await store.delete(bot_id)
     except StoreError as error:
         _log.warning("recording_undeleted", bot_id=bot_id, error=str(error))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from common.config.settings import CaptureSettings, RedisSettings, RetentionSettings, TranscriptionSettings
 from common.jobs.record import Job, iso
 from common.runtime.clock import Clock
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store
 from common.runtime.redis.client import connect
 from common.wire import manifest, minutes
@@ -311,3 +312,76 @@ async def test_of_a_bot_that_is_deleted_in_the_middle_nothing_comes_back(bed: Be
         assert await forget(bed.redis, bed.keys, "b1") > 0
         await wait_until(lambda: not (bed.folder / "store" / "b1").exists())
     assert await bed.redis.exists(bed.keys.transcriptions_due, bed.keys.transcriptions("b1")) == 0
+
+
+EXPIRED: Final = {"manifest_status": "expired"}
+
+
+def nothing_is_left(bed: Bed) -> bool:
+    return not [path for path in (bed.folder / "store").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("is_deleted", [True, False], ids=["and is deleted", "and is to be deleted"])
+async def test_a_transcript_of_a_recording_whose_time_is_over_meanwhile_does_not_stay(
+    bed: Bed, sound: Path, *, is_deleted: bool
+) -> None:
+    bed.record(sound)
+    await bed.end_bot("openai")
+    bed.speech.slow_s = 1.0
+    async with bed.running():
+        await wait_until(lambda: bed.speech.sizes)
+        if is_deleted:
+            await bed.redis.hset(bed.keys.bot("b1"), mapping=EXPIRED)
+        else:
+            await bed.redis.zadd(bed.keys.recordings_expiring, {"b1": NOW})
+        given_up = await bed.became()
+    assert (given_up.status, given_up.why) == ("skipped", "no_recording")
+    assert nothing_is_left(bed)
+    assert len(bed.speech.sizes) == 1, "it is heard once"
+
+
+async def test_a_recording_whose_time_is_over_is_not_heard_any_more(bed: Bed, sound: Path) -> None:
+    bed.record(sound)
+    await bed.redis.zadd(bed.keys.recordings_expiring, {"b1": NOW})
+    await bed.end_bot("openai")
+    async with bed.running():
+        assert (await bed.became()).why == "no_recording"
+    assert bed.speech.sizes == []
+
+
+class DiesAfterPut(Store):
+    """The leader that puts a transcript is killed then."""
+
+    def __init__(self, settings: CaptureSettings) -> None:
+        super().__init__(settings)
+        self.has_put = asyncio.Event()
+
+    async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
+        await super().put(path, what, once=once, content_type=content_type)
+        self.has_put.set()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False], ids=["of a deleted bot", "whose time is over"])
+async def test_what_a_leader_put_that_died_then_does_not_stay_either(
+    bed: Bed, sound: Path, *, is_forgotten: bool
+) -> None:
+    bed.record(sound)
+    await bed.end_bot("openai")
+    store = bed.store
+    assert store
+    bed.store = dying = DiesAfterPut(CaptureSettings(store=str(bed.folder / "store")))
+    async with bed.running():
+        await dying.has_put.wait()
+        await deletion.delete(store, "b1")
+        if is_forgotten:
+            await forget(bed.redis, bed.keys, "b1")
+        else:
+            await bed.redis.hset(bed.keys.bot("b1"), mapping=EXPIRED)
+    bed.put("transcript.json", b"came after it was deleted")
+    bed.store = store
+    async with bed.running():
+        await wait_until(lambda: not (bed.folder / "store" / "b1" / "1").exists())
+        if not is_forgotten:
+            assert (await bed.became()).why == "no_recording"
+    assert len(bed.speech.sizes) == 1, "it is heard once"

@@ -1,5 +1,6 @@
 """Transcripts that are to be made of recordings: which are due, postponed, made, or given up. For one leader."""
 
+import math
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,12 +16,13 @@ from poolmgr.store.transcriptions import PROCESSED, SKIPPED, Transcription, in_o
 
 class UnderWay(NamedTuple):
     """A transcript that is to be made. `bot`: the record of its bot, from which the recording and its attempt are
-    known.
+    known. `kept_until`: when the recording is deleted.
     """
 
     number: int
     what: Transcription
     bot: Record
+    kept_until: float = math.inf
 
 
 class DueTranscriptions:
@@ -42,13 +44,14 @@ class DueTranscriptions:
         """The bot's transcript that is to be made next. None: the bot was deleted; then it is no longer due."""
         k = self._keys
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id))
-        raw, fields = await pipeline.execute()
+        pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id)).zscore(k.recordings_expiring, bot_id)
+        raw, fields, until = await pipeline.execute()
         latest = max(((n, one) for n, one in in_order(raw).items() if one.status == "processing"), default=None)
         if latest is None or not fields:
             await self._redis.zrem(k.transcriptions_due, bot_id)
             return None
-        return UnderWay(*latest, Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id}))
+        bot = Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id})
+        return UnderWay(*latest, bot, math.inf if until is None else until)
 
     async def put_off(self, one: UnderWay, until: float, *, why: str = "") -> None:
         """Try it again at that time. `why`: why it failed; empty: it did not fail, and only has to wait."""
@@ -66,7 +69,9 @@ class DueTranscriptions:
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> bool:
-        """Note that it is made, or given up because of `why`. Returns False if the bot's record is gone."""
+        """Note that it is made, or given up because of `why`. Returns False if the bot's record is gone; also if it is
+        made and the time of the recording is over, and then it stays due.
+        """
         k, bot_id, what = self._keys, one.bot.bot_id, one.what
         became = SKIPPED if why else PROCESSED
         last = msgspec.structs.replace(what, status=became, why=why, utterances=utterances)
@@ -77,9 +82,11 @@ class DueTranscriptions:
             story=k.story(bot_id),
             transcriptions=k.transcriptions(bot_id),
             due=k.transcriptions_due,
+            expiring=k.recordings_expiring,
             bot_id=bot_id,
             number=one.number,
             at=iso(now),
+            stamp=now,
             asked=msgspec.json.encode(last),
             became=PROCESSED if why and what.captions else became,
             transcript_status=PROCESSED if not why or what.captions else SKIPPED,

@@ -1,8 +1,13 @@
 -- A transcript of a bot's recording was made (`became` is `processed`), or was given up (`skipped`), with `why`. The
 -- transcript that its job asked for (number 1) also sets the record's `transcript_status`, and `by`, the provider.
--- `callback`: a further address for the webhook, besides callback_url. Answers 0 for a bot that was deleted.
+-- `callback`: a further address for the webhook, besides callback_url. Answers 0 for a bot that was deleted, and for a
+-- transcript that was made of a recording whose time was over by then, `stamp`: it stays due, to be deleted and given up.
+local known = redis.call('HEXISTS', bot, 'state') == 1 and redis.call('HEXISTS', transcriptions, number) == 1
+local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
+local is_over = redis.call('HGET', bot, 'manifest_status') == 'expired' or until_at <= tonumber(stamp)
+if known and why == '' and is_over then return 0 end
 redis.call('ZREM', due, bot_id)
-if redis.call('HEXISTS', transcriptions, number) == 0 or redis.call('HEXISTS', bot, 'state') == 0 then return 0 end
+if not known then return 0 end
 redis.call('HSET', transcriptions, number, asked)
 if number == 1 then redis.call('HSET', bot, 'transcript_status', transcript_status, 'transcript_by', by) end
 relate(story, entry)
