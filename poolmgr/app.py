@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 
 from common.config.settings import BadSettingsError, Settings
 from common.jobs.job import JobRules
-from common.runtime import steps
+from common.runtime import steps, workshop
 from common.runtime.cli.text import count
 from common.runtime.clock import Clock
 from common.runtime.log import together
@@ -128,6 +128,7 @@ class Manager:
             await self._run(stop)
 
     async def _run(self, stop: asyncio.Event) -> None:
+        await asyncio.to_thread(workshop.sweep)
         redis = connect(self.settings.redis)
         runners = await self._serve_http()
         self._service.ready()

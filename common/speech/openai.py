@@ -6,7 +6,6 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
 
 import asyncio
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ import aiohttp
 import msgspec
 
 from common.config.settings import TranscriptionSettings
+from common.runtime.workshop import workshop
 from common.speech import calls
 from common.speech.heard import Heard
 from common.speech.pieces import Piece, cut
@@ -50,9 +50,9 @@ class OpenAi:
 
     async def transcribe(self, sound: Path, language: str) -> list[Heard]:
         found: list[Heard] = []
-        with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
+        with workshop() as folder:
             most = self._settings.openai_most_mb * 1024 * 1024
-            for piece in await asyncio.to_thread(cut, sound, Path(folder), most):
+            for piece in await asyncio.to_thread(cut, sound, folder, most):
                 found += await self._ask(piece, language)
         return found
 

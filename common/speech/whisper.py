@@ -6,7 +6,6 @@ the model's folder; nothing is downloaded.
 
 import asyncio
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ import msgspec
 
 from common.config.settings import TranscriptionSettings
 from common.runtime import children
+from common.runtime.workshop import workshop
 from common.speech.heard import Heard
 from common.speech.pieces import cut
 from common.speech.provider import SpeechError
@@ -43,8 +43,8 @@ class Whisper:
         settings = self._settings
         if fault := fault_of(settings):
             raise SpeechError(fault, lasts=True)
-        with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
-            pieces = await asyncio.to_thread(cut, sound, Path(folder), sys.maxsize)
+        with workshop() as folder:
+            pieces = await asyncio.to_thread(cut, sound, folder, sys.maxsize)
             named = [(str(piece.path), piece.begins_s) for piece in pieces]
             work = Work(settings.whisper_model, named, language, settings.whisper_threads, settings.whisper_memory_mb)
             return await _run(work)

@@ -7,9 +7,7 @@ up with a reason. The recording is never changed.
 
 import asyncio
 import math
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
@@ -19,6 +17,7 @@ from common.jobs.record import Record
 from common.runtime.clock import Clock
 from common.runtime.recordings import deletion, manifests
 from common.runtime.recordings.store import Store, StoreError
+from common.runtime.workshop import workshop
 from common.speech.choice import transcriber
 from common.speech.heard import Heard, utterances
 from common.speech.provider import SpeechError
@@ -154,8 +153,8 @@ class Transcribing:
         language = task.what.language or self._settings.language
         if (there := store.path(path)) is not None:
             return await by.transcribe(there, language)
-        with tempfile.TemporaryDirectory(prefix="poolmgr-") as folder:
-            file = Path(folder) / sound.path
+        with workshop() as folder:
+            file = folder / sound.path
             await store.save(path, file)
             return await by.transcribe(file, language)
 

@@ -6,10 +6,12 @@ import os
 import random
 import re
 import signal
+import tempfile
 import weakref
 from collections import Counter
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -48,6 +50,13 @@ async def test_each_of_twenty_jobs_is_in_its_meeting_exactly_once_and_the_pool_i
         assert max(a.most_workers, b.most_workers) <= 8
         way = ["queued", "assigned", "joining", "in_meeting", "stopped"]
         assert await scene.stories() == dict.fromkeys(bots, way)
+
+
+async def test_what_a_killed_manager_left_of_recordings_is_removed_at_the_start_of_the_next(scene: Scene) -> None:
+    left = Path(tempfile.mkdtemp(prefix="poolmgr-workshop-"))
+    os.utime(left, (0, 0))
+    scene.manager()
+    await wait_until(lambda: not left.exists())
 
 
 async def test_jobs_wait_in_order_of_priority_and_arrival(scene: Scene) -> None:

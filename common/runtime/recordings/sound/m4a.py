@@ -6,7 +6,6 @@ the Opus that it is made of, and encoding takes a processor.
 
 import asyncio
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from common.errors import PoolmgrError
 from common.runtime import children
 from common.runtime.recordings.sound.order import Made, Order
 from common.runtime.recordings.store import Store
+from common.runtime.workshop import workshop
 from common.wire import manifest
 from common.wire.manifest import FINAL, M4A, Audio, Manifest
 
@@ -64,8 +64,8 @@ class Conversions:
 
     async def _make(self, store: Store, found: Manifest, audio: Audio, where: str) -> None:
         folder = manifest.folder(found.bot_id, found.attempt)
-        with tempfile.TemporaryDirectory(prefix="poolmgr-m4a-") as workshop:
-            ogg, out = Path(workshop, audio.path), Path(workshop, M4A)
+        with workshop() as here:
+            ogg, out = here / audio.path, here / M4A
             await store.save(f"{folder}/{audio.path}", ogg)
             await encode(ogg, out, audio.duration_s, self._settings)
             await store.put(where, out, content_type=MEDIA_TYPE)
