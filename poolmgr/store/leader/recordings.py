@@ -10,6 +10,7 @@ from common.jobs.record import epoch, iso
 from common.wire import codec
 from common.wire.messages import FinishRecording
 from common.wire.minutes import CAPTIONS
+from common.wire.vocabulary import BotState
 from poolmgr.store import scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
@@ -18,6 +19,7 @@ from poolmgr.store.record import SAID_BEFORE
 from poolmgr.store.usage import day_of
 
 _AT_ONCE: Final = 100
+_LIVE_LOOK_S: Final = 60.0
 
 
 class Unmade(NamedTuple):
@@ -68,8 +70,20 @@ class DueRecordings:
         return found
 
     async def over(self, now: float) -> list[str]:
-        """The ids of bots whose recordings are to be deleted, or the marks that they were."""
-        return await self._until(self._keys.recordings_expiring, now)
+        """The ids of bots whose recordings are to be deleted, or the marks that they were. A bot that has not ended is
+        looked at again a minute later: it may be in its meeting once more, and be recorded.
+        """
+        key = self._keys.recordings_expiring
+        found = await self._until(key, now)
+        pipeline = self._redis.pipeline(transaction=False)
+        for bot_id in found:
+            pipeline.hget(self._keys.bot(bot_id), "state")
+        states: list[bytes | None] = await pipeline.execute() if found else []
+        over = (None, BotState.STOPPED.encode())
+        live = {bot_id for bot_id, state in zip(found, states, strict=True) if state not in over}
+        if live:  # files that come in just this moment keep it for longer, or a later attempt takes it out
+            await self._redis.zadd(key, dict.fromkeys(live, now + _LIVE_LOOK_S), xx=True, gt=True)
+        return [bot_id for bot_id in found if bot_id not in live]
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
         """Have the agent of that VM make files and transcript of what the store has. An agent that dies may forget the

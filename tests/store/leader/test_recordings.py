@@ -10,7 +10,7 @@ from common.jobs.record import Job, iso
 from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
 from poolmgr.store.forgetting import keep_mark
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
@@ -295,3 +295,43 @@ async def test_what_the_store_has_of_something_that_was_given_up_is_kept_no_long
     if late:
         await ledger.apply([NoteRecorded(late)], until + 90)
         assert (await due.over(until + 1889), await due.over(until + 1890)) == ([], ["b1"])
+
+
+AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)
+SECOND: Final = replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2"))
+BEGAN_AGAIN: Final = replace(BEGAN, attempt=2, at=NOW + 200)
+FINISHED_AGAIN: Final = replace(FINISHED, attempt=2, at=NOW + 400)
+ENDED_AGAIN: Final = replace(ENDED, attempt=2, at=NOW + 300)
+
+
+async def test_a_bot_that_is_sent_in_again_after_its_files_were_made_is_recorded_anew(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, NoteRecorded(FINISHED)], NOW)
+    assert await due.over(NOW + 1800) == [], "it may come in once more"
+    assert await due.over(NOW + 1860) == []
+    await ledger.apply([SECOND, *map(NoteRecorded, (BEGAN_AGAIN, BEGAN_AGAIN, BEGAN, FINISHED))], NOW + 200)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "recorded_attempt") == [b"recording", b"2"]
+    assert await redis.zscore(keys.recordings_expiring, "b1") is None
+    await ledger.apply([ENDED_AGAIN], NOW + 300)
+    [one] = await due.unmade(NOW + 300 + TAKEN_OVER_AFTER_S)
+    assert (one.attempt, one.recording) == (2, True)
+    await ledger.apply([*map(NoteRecorded, (FINISHED_AGAIN, FINISHED_AGAIN, BEGAN_AGAIN))], NOW + 400)
+    assert (await due.over(NOW + 2199), await due.over(NOW + 2200)) == ([], ["b1"])
+    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
+    assert [(one[b"attempt"], one[b"recorded"], one[b"before"]) for one in told] == [
+        (b"1", b"recording", b""), (b"1", b"completed", b"recording"),
+        (b"2", b"recording", b""), (b"2", b"completed", b"recording"),
+    ]  # fmt: skip
+
+
+async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_one_is_not_recorded(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, NoteRecorded(FINISHED), SECOND], NOW)
+    assert await due.over(NOW + 1800) == []
+    await ledger.apply([ENDED_AGAIN], NOW + 1801)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "recorded_attempt") == [b"completed", b"1"]
+    assert (await due.over(NOW + 1859), await due.over(NOW + 1860)) == ([], ["b1"])
