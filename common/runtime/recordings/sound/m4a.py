@@ -14,6 +14,7 @@ import msgspec
 from common.config.settings import CaptureSettings
 from common.errors import PoolmgrError
 from common.runtime import children
+from common.runtime.recordings import deletion
 from common.runtime.recordings.sound.order import Made, Order
 from common.runtime.recordings.store import Store
 from common.runtime.workshop import workshop
@@ -69,7 +70,7 @@ class Conversions:
             await store.save(f"{folder}/{audio.path}", ogg)
             await encode(ogg, out, audio.duration_s, self._settings)
             await store.put(where, out, content_type=MEDIA_TYPE)
-        if not await store.exists(f"{folder}/{FINAL}"):  # it was deleted meanwhile
+        if await deletion.is_deleted(store, found.bot_id) or not await store.exists(f"{folder}/{FINAL}"):
             await store.delete(found.bot_id)
             raise UnencodedError("the recording was deleted")
 

@@ -14,6 +14,7 @@ import pytest
 from common.config.settings import CaptureSettings
 from common.runtime.recordings.sound.m4a import MOST_IN_LINE, Conversions, UnencodedError, encode
 from common.runtime.recordings.store import Store
+from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, Audio, Manifest
 from lab.recorded.received import level, listen
 from tests.waiting import wait_until
@@ -127,6 +128,15 @@ async def test_it_does_not_outlive_a_recording_that_was_deleted_meanwhile(store:
     with pytest.raises(UnencodedError, match="deleted"):
         await Conversions(SETTINGS).made(store, FOUND)
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
+
+
+async def test_it_does_not_outlive_a_recording_that_is_being_deleted(store: Store) -> None:
+    """Its mark is there, and its files are listed but not deleted yet."""
+    assert store.folder
+    await store.put(manifest.deleted("b1"), b"")
+    with pytest.raises(UnencodedError, match="deleted"):
+        await Conversions(SETTINGS).made(store, FOUND)
+    assert [path.name for path in store.folder.rglob("*") if path.is_file()] == [manifest.DELETED]
 
 
 async def test_one_that_takes_too_long_is_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
