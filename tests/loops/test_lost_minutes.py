@@ -188,7 +188,9 @@ async def test_the_lost_vm_is_back_after_the_transcript_was_given_up_and_has_it(
 
 async def test_a_vm_that_made_it_itself_leaves_nothing_to_order(fleet: Fleet) -> None:
     await fleet.meeting(said="Good morning")
+    copy = fleet.store_folder / manifest.folder("b1", 1) / SO_FAR
+    assert copy.exists()
     async with running(fleet.agent("vm-a")):
         await fleet.told()
+        await wait_until(lambda: not copy.exists())  # which comes after the report
     assert (await fleet.status(), await fleet.waits()) == ("processed", False)
-    assert not await fleet.store.exists(f"{manifest.folder('b1', 1)}/{SO_FAR}")
