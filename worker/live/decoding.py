@@ -5,6 +5,7 @@ library blocks while it waits for bytes.
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -53,8 +54,27 @@ BEGINNING: Final = b"".join(
     )
 )
 """The beginning of a WebM file (RFC 9559) as the recorder makes it, up to the first packet. It is put before a stream
-whose own beginning an earlier agent fetched.
+whose own beginning an earlier agent fetched, and before what follows a chunk that cannot be decoded.
 """
+MOST_UNHEARD: Final = 4
+"""After so many chunks without sound a stream is begun anew: from what it cannot read the library looks for the next
+cluster, and few chunks have one.
+"""
+LOG_EVERY_S: Final = 60.0
+
+
+class Undecoded:
+    """Logs what cannot be decoded: the first of it at once, later ones together, once in LOG_EVERY_S."""
+
+    def __init__(self) -> None:
+        self._times = 0
+        self._logged_at = -LOG_EVERY_S
+
+    def note(self, why: str) -> None:
+        self._times += 1
+        if (now := time.monotonic()) - self._logged_at >= LOG_EVERY_S:
+            log.warning("live_sound_undecoded", error=why, times=self._times)
+            self._times, self._logged_at = 0, now
 
 
 class Decoder:
@@ -69,9 +89,12 @@ class Decoder:
         self._rate = rate
         self._chunks: queue.Queue[bytes | None] = queue.Queue()
         self._rest = b""  # of the chunk that is being read
+        self._has_begun = False  # the stream: its beginning was read
         self._is_at_end = False  # of a stream; the library may still read on
+        self._unheard = 0  # chunks since the last sound
         self._is_over = False
         self._part = -1
+        self._undecoded = Undecoded()
         self.dropped = 0  # chunks
 
     def begin(self) -> None:
@@ -83,7 +106,6 @@ class Decoder:
             if self._part >= 0:
                 self._chunks.put(_CUT)
             self._part = part
-            self._chunks.put(b"" if chunk.startswith(_BEGINS) else BEGINNING + _missing(chunk))
         if self._chunks.qsize() > MOST_WAITING:
             self.dropped += 1
         else:
@@ -94,21 +116,25 @@ class Decoder:
 
     def _run(self) -> None:
         while not self._is_over:
-            self._is_at_end = False
+            self._rest, self._has_begun, self._is_at_end, self._unheard = b"", False, False, 0
             try:
                 self._decode()
             except (av.error.FFmpegError, IndexError, ValueError) as error:
-                log.warning("live_sound_undecoded", error=type(error).__name__)
-                self._skip()
+                if self._has_begun:
+                    self._undecoded.note(type(error).__name__)
+            else:
+                if not self._is_at_end:
+                    self._undecoded.note("no sound in it")
         self._take(b"")
 
     def _decode(self) -> None:
-        """Decode one stream to its end."""
+        """Decode one stream to its end, or to the first chunk that cannot be decoded: the next one begins another."""
         resampler = av.AudioResampler(format="s16", layout="mono", rate=self._rate)
         size, pcm = round(FRAME_S * self._rate) * SAMPLE_BYTES, b""
         file: Any = av.open(_File(self.read), format="webm", options=_OPTIONS)
         with file as stream:
             for frame in stream.decode(audio=0):
+                self._unheard = 0
                 for part in resampler.resample(frame):
                     pcm += bytes(part.planes[0])[: part.samples * SAMPLE_BYTES]
                 while len(pcm) >= size:
@@ -118,21 +144,18 @@ class Decoder:
             self._take(pcm)
 
     def read(self, most: int) -> bytes:
-        """Wait for bytes and return at most `most`. Empty: the stream is over."""
-        while not self._rest and not self._is_at_end:
+        """Wait for bytes and return at most `most`. Empty: the stream is over, or is given up."""
+        while not self._rest and not self._is_at_end and self._unheard < MOST_UNHEARD:
             chunk = self._chunks.get()
+            self._unheard += 1
             if chunk is None or chunk is _CUT:
                 self._is_over, self._is_at_end = chunk is None, True
             else:
-                self._rest = chunk
+                has_beginning = self._has_begun or chunk.startswith(_BEGINS)
+                self._rest = chunk if has_beginning else BEGINNING + _missing(chunk) + chunk
+                self._has_begun = True
         taken, self._rest = self._rest[:most], self._rest[most:]
         return taken
-
-    def _skip(self) -> None:
-        """Skip the rest of a stream that cannot be decoded."""
-        self._rest = b""
-        while self.read(1 << 20):
-            pass
 
 
 def _missing(chunk: bytes) -> bytes:

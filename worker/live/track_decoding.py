@@ -12,14 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import av
 import av.error
-import structlog
 
 from common.wire.minutes import Turn
 from common.wire.packets import Line, Packets
+from worker.live.decoding import Undecoded
 from worker.live.frames import FRAME_S, RATE, SAMPLE_BYTES, Speaker
 from worker.transcript.whose_track import SILENCE, STEP_S, Whose, level_of, whose
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_TRACKS: Final = 16
 """The packets of further tracks are dropped until one of these had none for GONE_S."""
@@ -62,15 +60,14 @@ class _Track:
         self._id = track_id
         self._newest: int | None = None
         self._pcm = b""
-        self._codec: Any = av.CodecContext.create("opus", "r")
-        self._codec.sample_rate, self._codec.layout = RATE, "stereo"
+        self._codec = _opus()
         self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
 
     def decode(self, came_ms: float, rtp: int, text: str, step: int) -> list[bytes]:
         """What is complete after this packet, of a tenth of a second each. `step`: when it came. An empty one is left
         out: the codec would take it for the end, and decode nothing after it.
 
-        Raises: av.error.FFmpegError, binascii.Error.
+        Raises: av.error.FFmpegError, binascii.Error. Then the next packet can be decoded.
         """
         data = base64.b64decode(text, validate=True)
         if not data:
@@ -79,11 +76,15 @@ class _Track:
         if -_LATE < since <= 0:
             return []
         self._newest, self.came_ms = rtp, came_ms
-        pcm = b"".join(
-            bytes(part.planes[0])[: part.samples * SAMPLE_BYTES]
-            for frame in self._codec.decode(av.Packet(data))
-            for part in self._resampler.resample(frame)
-        )
+        try:
+            pcm = b"".join(
+                bytes(part.planes[0])[: part.samples * SAMPLE_BYTES]
+                for frame in self._codec.decode(av.Packet(data))
+                for part in self._resampler.resample(frame)
+            )
+        except av.error.FFmpegError:
+            self._codec = _opus()  # whatever state the error left the other one in
+            raise
         self.energy.extend([0.0] * (step + 1 - len(self.energy)))
         self.energy[step] += sum(sample * sample for sample in memoryview(pcm).cast("h")[::_EVERY])
         self._pcm += pcm
@@ -104,6 +105,12 @@ class _Track:
         return bytes(level_of(10 * math.log10(sum_ / looked_at)) if sum_ else SILENCE for sum_ in self.energy)
 
 
+def _opus() -> Any:
+    codec: Any = av.CodecContext.create("opus", "r")
+    codec.sample_rate, codec.layout = RATE, "stereo"
+    return codec
+
+
 def _frames(of: Packets) -> int:
     return math.ceil(len(of.packets) * _PACKET_S / FRAME_S)
 
@@ -120,6 +127,7 @@ class TrackDecoder:
         self._tracks: dict[tuple[int, str], _Track] = {}
         self._began_ms = 0.0
         self._named_ms = 0.0
+        self._undecoded = Undecoded()
         self.dropped = 0  # frames
 
     def begin(self) -> None:
@@ -139,23 +147,24 @@ class TrackDecoder:
         while given := self._lines.get():
             line, turns = given
             for of in line.tracks:
-                try:
-                    self._decode(of)
-                except (av.error.FFmpegError, binascii.Error) as error:
-                    log.warning("live_sound_undecoded", error=type(error).__name__)
+                self._decode(of)
             if line.at - self._named_ms >= max(NAMED_EVERY_S * 1000, (line.at - self._began_ms) * NAMED_SHARE):
                 self._named_ms = line.at
                 self._name(turns)
         self._take(None)
 
     def _decode(self, of: Packets) -> None:
-        """Raises: av.error.FFmpegError, binascii.Error."""
         track = self._track(of)
         if track is None:
             self.dropped += _frames(of)
             return
         for came_ms, rtp, text in sorted(of.packets, key=lambda packet: (packet[1] - of.packets[0][1] + _LATE) % _TURN):
-            for pcm in track.decode(came_ms, rtp, text, self._step(came_ms)):
+            try:
+                done = track.decode(came_ms, rtp, text, self._step(came_ms))
+            except (av.error.FFmpegError, binascii.Error) as error:
+                self._undecoded.note(type(error).__name__)
+                continue
+            for pcm in done:
                 self._take(TrackFrame(track.speaker, track.shared, pcm))
 
     def _step(self, came_ms: float) -> int:

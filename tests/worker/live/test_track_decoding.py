@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any, Final
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.wire.minutes import Turn
 from common.wire.packets import Line, Packets
@@ -113,6 +114,35 @@ async def test_packets_that_come_again_or_out_of_order_are_heard_once_and_damage
     anew = Sender(0, rtp=2**31)
     taken.decoder.put(line(1.0, anew.sends(0.5)), [])
     assert seconds(await taken.over()) == pytest.approx(0.6, abs=0.1)
+
+
+@pytest.mark.parametrize("text", ["no base64", base64.b64encode(b"\x03\x00").decode()])
+async def test_damaged_packets_cost_no_other_of_their_line_and_one_line_of_the_log(text: str) -> None:
+    taken, sender = Taken(), Sender(0)
+    with capture_logs() as logs:
+        for number in range(10):
+            packets = [*sender.sends(number * LINE_S).packets]
+            for place in (1, 4):
+                packets[place] = (*packets[place][:2], text)
+            taken.decoder.put(line(number * LINE_S, Packets(0, "id-0", packets)), [])
+        frames = await taken.over()
+    assert seconds(frames) == pytest.approx(10 * 8 * 0.02, abs=0.1)
+    assert [log["event"] for log in logs] == ["live_sound_undecoded"]
+
+
+async def test_a_track_whose_codec_takes_nothing_more_has_another_one() -> None:
+    taken, sender = Taken(), Sender(0)
+    taken.decoder.put(line(0.0, sender.sends(0.0)), [])
+    taken.decoder.begin()
+    await wait_until(lambda: taken.frames)
+    [track] = taken.decoder._tracks.values()  # pyright: ignore[reportPrivateUsage]
+    track._codec.decode(None)  # pyright: ignore[reportPrivateUsage]
+    before_s = seconds(taken.frames)
+    for number in range(1, 6):
+        taken.decoder.put(line(number * LINE_S, sender.sends(number * LINE_S)), [])
+    taken.decoder.end()
+    await wait_until(lambda: taken.is_over)
+    assert seconds(taken.frames) - before_s == pytest.approx(5 * LINE_S, abs=0.1)
 
 
 async def test_more_tracks_than_are_decoded_are_dropped_and_counted_until_others_are_gone() -> None:
