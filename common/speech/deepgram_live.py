@@ -101,9 +101,7 @@ class DeepgramLive:
 
     def put(self, pcm: bytes, at: float) -> None:
         self._sound.append((pcm, at))
-        while len(self._sound) > self._most:
-            self._sound.popleft()
-            self.dropped += 1
+        self._drop_surplus()
         self._news.set()
 
     def end(self) -> None:
@@ -131,7 +129,7 @@ class DeepgramLive:
                 self._tell(listens=False, why=fault.reason)
                 if fault.lasts:
                     self._most = 0
-                    self._sound.clear()
+                    self._drop_surplus()
                     return
                 if loop.time() - began > STEADY_S:
                     delays = backoff(*AGAIN_S)
@@ -179,8 +177,13 @@ class DeepgramLive:
             if self._sound:
                 pcm, at = self._sound.popleft()
                 self._timeline.note(at, len(pcm) / _SAMPLE_BYTES / RATE)
-                async with asyncio.timeout(SEND_S):
-                    await socket.send_bytes(pcm)
+                try:
+                    async with asyncio.timeout(SEND_S):
+                        await socket.send_bytes(pcm)
+                except SEND_ERRORS:
+                    self._sound.appendleft((pcm, at))
+                    self._drop_surplus()
+                    raise
                 is_quiet = False
             elif self._ended.is_set():
                 return True
@@ -190,6 +193,11 @@ class DeepgramLive:
                     await self._say(socket, "Finalize")
                 await self._say(socket, "KeepAlive")
         return False
+
+    def _drop_surplus(self) -> None:
+        while len(self._sound) > self._most:
+            self._sound.popleft()
+            self.dropped += 1
 
     async def _say(self, socket: aiohttp.ClientWebSocketResponse, what: str) -> None:
         async with asyncio.timeout(SEND_S):

@@ -337,7 +337,7 @@ class BotRecorded(Message, frozen=True):
 
 class BotStreamed(Message, frozen=True):
     """The state of a live feed of the bot, at each change; also after the bot's end. `sent`: frames or utterances so
-    far; `dropped`: those that could not be sent in time. `taken`: the receiver has got something final.
+    far; `dropped`: those that could not be decoded or sent in time. `taken`: the receiver has got something final.
     """
 
     vm_id: str

@@ -34,6 +34,17 @@ class AudioFeed:
         self._turns = LatestTurns()
         self._next_seq = 0
 
+    @property
+    def sent(self) -> int:
+        """How many frames the client took."""
+        return self.socket.sent
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were not decoded, or not sent, in time."""
+        of_tracks = self._track_decoder.dropped if self._track_decoder else 0
+        return self.socket.dropped + self._decoder.dropped + of_tracks
+
     def note_speaker(self, now: float, speaker: Speaker) -> None:
         """Whom the page marks as speaking now."""
         self._turns.look(now, *speaker)
@@ -78,7 +89,6 @@ class AudioFeed:
         """None: the tracks are over."""
         assert self._track_decoder
         if decoded is None:
-            self.socket.dropped += self._track_decoder.dropped
             self.socket.end()
             return
         now = self._speaker()

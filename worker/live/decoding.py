@@ -2,6 +2,7 @@
 library blocks while it waits for bytes.
 """
 
+import math
 import queue
 import re
 import threading
@@ -21,6 +22,8 @@ MOST_WAITING: Final = 256
 """Chunks that wait for decoding: a minute of sound. Further chunks are dropped. Decoding takes a hundredth of the
 playing time, so only an overloaded machine gets there.
 """
+CHUNK_S: Final = 0.25
+"""The recorder's chunks are that long where somebody listens."""
 _OPTIONS: Final = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer"}
 _BEGINS: Final = b"\x1aE\xdf\xa3"
 _CLUSTER: Final = bytes.fromhex("1f43b675")
@@ -95,7 +98,12 @@ class Decoder:
         self._is_over = False
         self._part = -1
         self._undecoded = Undecoded()
-        self.dropped = 0  # chunks
+        self._dropped = 0  # chunks
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were not decoded because too many chunks waited."""
+        return math.ceil(self._dropped * CHUNK_S / FRAME_S)
 
     def begin(self) -> None:
         threading.Thread(target=self._run, name="decode live sound", daemon=True).start()
@@ -107,7 +115,7 @@ class Decoder:
                 self._chunks.put(_CUT)
             self._part = part
         if self._chunks.qsize() > MOST_WAITING:
-            self.dropped += 1
+            self._dropped += 1
         else:
             self._chunks.put(chunk)
 

@@ -25,7 +25,6 @@ from worker.transcript.utterances import UtteranceUpdate
 
 if TYPE_CHECKING:
     from worker.live.audio_feed import AudioFeed
-    from worker.live.audio_socket import AudioSocket
     from worker.live.speech_feed import SpeechFeed
     from worker.live.transcript_feed import TranscriptFeed
     from worker.live.transcript_webhook import TranscriptWebhook
@@ -154,13 +153,14 @@ class LiveFeeds:
         most = max(1, round(settings.buffer_s / FRAME_S))
 
         def on_status(status: FeedStatus, detail: str) -> None:
-            self._tell(join, Feed.AUDIO, status, detail, socket)
+            self._tell(join, Feed.AUDIO, status, detail, feed)
 
         def speaker() -> Speaker:
             return self.speaker(join, state())
 
         socket = AudioSocket(join.bot_id, join.feeds.audio_url, rules, most, settings.timeout_s, on_status)
-        return AudioFeed(socket, speaker)
+        feed = AudioFeed(socket, speaker)
+        return feed
 
     def refuse_sound(self, join: Join) -> None:
         self._tell(join, Feed.AUDIO, FeedStatus.REFUSED, NO_SOUND, None)
@@ -204,7 +204,7 @@ class LiveFeeds:
         feed: Feed,
         status: FeedStatus,
         detail: str,
-        sender: "AudioSocket | TranscriptWebhook | None",
+        sender: "AudioFeed | TranscriptWebhook | None",
         *,
         taken: bool = False,
     ) -> None:

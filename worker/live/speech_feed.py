@@ -49,6 +49,11 @@ class SpeechFeed:
         self._decoder: Decoder | None = None
         self._task: asyncio.Task[None] | None = None
         self._next_seq = 0
+        self._listening: list[tuple[Listener, Decoder]] = []
+        self._dropped = 0  # by those that listen no more
+        self._fares: tuple[bool, str] | None = None
+        self._told_dropped = 0
+        self._is_replaced = False
         self.send: Send = lambda _updates: None
 
     def on_sound(self, seq: int, part: int, chunk: bytes) -> None:
@@ -65,14 +70,18 @@ class SpeechFeed:
         """Idempotent."""
         if self._decoder:
             return
+        self._is_replaced = False
         most = round(BUFFER_S / FRAME_S)
         listener = DeepgramLive(self._settings, self._language, most, self._hear, self._note_listening)
-        self._decoder = Decoder(partial(self._take, listener), RATE)
+        self._decoder = decoder = Decoder(partial(self._take, listener), RATE)
         self._decoder.begin()
-        self._task = self._start(self._listen(listener), f"make words of the sound of {self._bot_id}")
+        self._task = self._start(self._listen(listener, decoder), f"make words of the sound of {self._bot_id}")
 
-    def stop(self) -> None:
-        """The rest of the sound is still sent, and its words come. Idempotent."""
+    def stop(self, *, is_replaced: bool = False) -> None:
+        """The rest of the sound is still sent, and its words come. `is_replaced`: there are captions; how the provider
+        fares is told no more. Idempotent.
+        """
+        self._is_replaced = is_replaced
         if self._decoder:
             self._decoder.end()
             self._decoder = None
@@ -82,21 +91,38 @@ class SpeechFeed:
         if self._task:
             await asyncio.wait([self._task], timeout=seconds)
 
-    async def _listen(self, listener: Listener) -> None:
+    async def _listen(self, listener: Listener, decoder: Decoder) -> None:
+        self._listening.append((listener, decoder))
         try:
             await listener.run()
         finally:
             self.send(self._dictation.end())
+        if self.dropped != self._told_dropped:
+            self._tell()
+        self._listening.remove((listener, decoder))
+        self._dropped += listener.dropped + decoder.dropped
 
     def _hear(self, words: Sequence[Word], is_final: bool, ends: bool) -> None:
         if updates := self._dictation.hear(words, is_final, ends):
             self.send(updates)
 
+    @property
+    def dropped(self) -> int:
+        """How many pieces of sound, of FRAME_S each, the provider did not get."""
+        return self._dropped + sum(listener.dropped + decoder.dropped for listener, decoder in self._listening)
+
     def _note_listening(self, listens: bool, why: str) -> None:
-        if listens:
-            self._on_status(FeedStatus.TRANSCRIBING, self._provider)
-        else:
-            self._on_status(FeedStatus.UNTRANSCRIBED, f"{self._provider}: {why}")
+        self._fares = listens, why
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._fares is None or self._is_replaced:
+            return
+        (listens, why), self._told_dropped = self._fares, self.dropped
+        status = FeedStatus.TRANSCRIBING if listens else FeedStatus.UNTRANSCRIBED
+        detail = self._provider if listens else f"{self._provider}: {why}"
+        dropped = f", {self._told_dropped * FRAME_S:.1f} s of sound dropped" if self._told_dropped else ""
+        self._on_status(status, f"{detail}{dropped}")
 
     def _take(self, listener: Listener, pcm: bytes) -> None:
         """Called on the decoder's thread. Empty: the sound is over."""

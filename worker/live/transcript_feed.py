@@ -92,7 +92,7 @@ class TranscriptFeed:
 
     def _note_shown(self, are_shown: bool) -> None:
         if self.speech and are_shown:
-            self.speech.stop()
+            self.speech.stop(is_replaced=True)
         if self.speech and not are_shown:
             self.speech.begin()
         elif not are_shown:

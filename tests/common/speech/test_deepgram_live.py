@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 
@@ -103,6 +104,29 @@ async def test_a_connection_that_is_lost_is_made_anew_and_sound_waits_but_not_wi
     assert ears.fared == [(True, ""), (False, "hung_up"), (False, "failed (503)"), (True, "")]
 
 
+async def test_sound_that_cannot_be_sent_is_sent_on_the_next_connection(
+    settings: TranscriptionSettings, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    send, fails_at = aiohttp.ClientWebSocketResponse.send_bytes, [3, 5]
+
+    async def send_or_fail(socket: aiohttp.ClientWebSocketResponse, pcm: bytes) -> None:
+        if fails_at and len(sent) == fails_at[0]:
+            del fails_at[0]
+            raise ConnectionResetError
+        await send(socket, pcm)
+        sent.append(pcm)
+
+    monkeypatch.setattr(aiohttp.ClientWebSocketResponse, "send_bytes", send_or_fail)
+    words = [("alpha", 0.2, 0.4)]
+    ears = Ears(settings)
+    async with listening(ears):
+        ears.say(words, 2.0, time.time())
+        await wait_until(lambda: len(sent) == 20)
+    assert (b"".join(sent), ears.live.dropped) == (sound(words, 2.0), 0)
+    assert speech.connections == 3
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -114,11 +138,12 @@ async def test_where_there_is_no_hope_it_ends_and_takes_nothing_more(
     settings: TranscriptionSettings, speech: Speech, changed: dict[str, object], why: str
 ) -> None:
     ears = Ears(replace(settings, **changed))
+    ears.say([("alpha", 0.1, 0.1)], 0.3, time.time())
     async with listening(ears) as ended:
         await wait_until(ended)
         ears.say([("alpha", 0.1, 0.3)], 0.5, time.time())
     assert ears.fared == [(False, why)]
-    assert ears.live.dropped == 5
+    assert ears.live.dropped == 3 + 5
 
 
 async def test_a_server_that_is_away_is_called_again_and_one_that_never_comes_is_let_go(
