@@ -21,8 +21,11 @@ def test_of_many_failures_the_latest_ten_are_told_each_once() -> None:
     assert capture_trouble(story, 1) == [f"capture_failed: {number}" for number in range(20, 30)]
 
 
-def test_that_the_store_is_away_is_told_while_it_is() -> None:
+def test_that_the_store_is_away_or_the_disk_fails_is_told_while_it_is() -> None:
     away = said("the store does not take the recording, which waits on the disk: its answer")
     back = said("the store takes the recording again")
     assert capture_trouble([*away, *back], 1) == []
     assert capture_trouble([*back, *away], 1) == ["the store does not take the recording, which waits on the disk"]
+    disk = said("the disk of worker.state_dir fails: [Errno 5] Input/output error")
+    assert capture_trouble([*away, *disk], 1) == ["the disk of worker.state_dir fails"]
+    assert capture_trouble([*disk, *back], 1) == []

@@ -48,6 +48,8 @@ MOST_TRIES: Final = 10
 MOST_ORDERED: Final = 200
 """Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
 _MOST_WARNING_CHARS: Final = 300
+_STORE_FAILS: Final = "the store does not take the recording, which waits on the disk"
+_DISK_FAILS: Final = "the disk of worker.state_dir fails"
 _MEDIA_TYPES: Final = {
     ".webm": "audio/webm",
     ".ivf": "video/x-ivf",
@@ -242,7 +244,7 @@ class Recordings:
         return self._unfinished_bytes + sum(spool.progress.spooled_bytes for spool in spools if spool)
 
     async def _store_along(self, recording: Recording, add_to_story: Callable[[str], None]) -> None:
-        delays, is_down = backoff(*RETRY_S), False
+        delays, told = backoff(*RETRY_S), ""
         while True:
             await recording.has_new_chunks.wait()
             recording.has_new_chunks.clear()
@@ -250,17 +252,14 @@ class Recordings:
                 try:
                     await self._put_segment(spool, segment)
                     delays = backoff(*RETRY_S)
-                    if is_down:
-                        is_down = False
+                    if told:
+                        told = ""
                         add_to_story("the store takes the recording again")
                 except (StoreError, OSError) as error:
-                    if not is_down:
-                        is_down = True
-                        add_to_story(
-                            f"the store does not take the recording, which waits on the disk: {error}"[
-                                :_MOST_WARNING_CHARS
-                            ]
-                        )
+                    trouble = _STORE_FAILS if isinstance(error, StoreError) else _DISK_FAILS
+                    if trouble != told:
+                        told = trouble
+                        add_to_story(f"{trouble}: {error}"[:_MOST_WARNING_CHARS])
                     self._note_refusal(error)
                     await asyncio.sleep(next(delays))
 
@@ -454,7 +453,8 @@ class Recordings:
         return self._store
 
     def _note_refusal(self, error: Exception) -> None:
-        self.refused += 1
+        if isinstance(error, StoreError):  # and not this VM's own disk
+            self.refused += 1
         self._warn_once(error)
 
     def _warn_once(self, error: Exception) -> None:

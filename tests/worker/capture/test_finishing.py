@@ -3,6 +3,7 @@ sound is encoded as a browser does it.
 """
 
 import asyncio
+import errno
 import hashlib
 import io
 import math
@@ -14,7 +15,7 @@ from contextlib import asynccontextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import av
 import msgspec
@@ -25,13 +26,14 @@ from common.config.settings import CaptureSettings
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Manifest, Peaks
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Manifest, Peaks, Segment
 from common.wire.messages import FinishRecording, Join
 from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.progress import Began, Chunk, Closed, Opened
+from worker.capture.recording import Recording
 from worker.capture.recordings import (
     MOST_ORDERED,
     MOST_SPOILED,
@@ -87,6 +89,25 @@ def spooled(folder: Path, *begins_at: float) -> Spool:
             ]
         )
     return spool
+
+
+class UnderWay:
+    """A recording of a bot that is in its meeting, as far as the store is concerned."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.has_new_chunks = asyncio.Event()
+        self.has_new_chunks.set()
+
+
+@asynccontextmanager
+async def storing(recorded: Recorded, under_way: UnderWay, story: list[str]) -> AsyncGenerator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        recording = cast("Recording", under_way)
+        store_along = recorded.recordings._store_along  # pyright: ignore[reportPrivateUsage]
+        work = tasks.create_task(store_along(recording, story.append), name="store")
+        yield
+        work.cancel()
 
 
 @pytest.fixture
@@ -237,6 +258,36 @@ async def test_what_waits_for_a_store_that_takes_nothing_is_counted_until_it_is_
     assert waiting > 10_000
     assert recorded.recordings.refused <= refused + 1, "it was asked again, and took all"
     assert recorded.recordings.spooled_bytes == 0
+
+
+async def test_a_disk_that_fails_is_told_as_that_and_counts_as_no_refusal_of_the_store(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool, story = spooled(recorded.folder, 1000.5), list[str]()
+    under_way = UnderWay(spool)
+    read, faults = Spool.read, [OSError(errno.EIO, "Input/output error")] * 3
+
+    def read_or_fail(of: Spool, segment: Segment) -> bytes:
+        if faults:
+            raise faults.pop()
+        return read(of, segment)
+
+    monkeypatch.setattr(Spool, "read", read_or_fail)
+    async with storing(recorded, under_way, story):
+        await wait_until(lambda: spool.progress.to_store is None)
+        assert recorded.recordings.refused == 0
+        assert story == [
+            "the disk of worker.state_dir fails: [Errno 5] Input/output error",
+            "the store takes the recording again",
+        ]
+        recorded.take_store_away()
+        spool.append([(Began(0, 1000.5), Chunk(10, 1011.5, 10.0, 9), b"the tenth")])
+        spool.cut()
+        under_way.has_new_chunks.set()
+        await wait_until(lambda: len(story) == 3)
+    assert story[2].startswith("the store does not take the recording, which waits on the disk: ")
+    assert recorded.recordings.refused > 0
 
 
 async def test_of_what_is_not_there_or_here_already_nothing_is_taken_over(recorded: Recorded) -> None:
