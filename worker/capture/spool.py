@@ -141,7 +141,8 @@ class Spool:
                 self._note([closed])
 
     def read(self, segment: Segment) -> bytes:
-        return (self.folder / segment.path).read_bytes()
+        """Without half a chunk that an agent was writing when it died. Raises: OSError."""
+        return (self.folder / segment.path).read_bytes()[: segment.bytes]
 
     def note_stored(self, segment: Segment) -> None:
         """The store has the segment: remove it here. Raises: OSError."""
@@ -154,7 +155,7 @@ class Spool:
 
     def _cut(self, track: Track) -> None:
         if track.pending:
-            content = (self.folder / track.pending_path).read_bytes()
+            content = (self.folder / track.pending_path).read_bytes()[: track.pending_bytes]
             self._note([Cut(hashlib.sha256(content).hexdigest(), track.kind)])
 
     def _append_to_pending(self, track: Track, content: bytes) -> None:

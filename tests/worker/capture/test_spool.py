@@ -87,6 +87,19 @@ def test_a_line_that_was_being_written_is_forgotten_and_its_chunk_taken_again(sp
     assert content(again(found)) == b"000001002"
 
 
+def test_half_a_chunk_of_an_agent_that_died_is_in_no_segment(spool: Spool) -> None:
+    spool.append(chunks(0, 3))
+    [pending] = spool.folder.glob("segment-*")
+    whole = pending.read_bytes()
+    with pending.open("ab") as file:
+        file.write(b"half a chunk")
+    successor = again(spool)
+    successor.close(Closed(1005.0))
+    [segment] = successor.progress.segments
+    assert successor.read(segment) == whole
+    assert (segment.bytes, segment.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
+
+
 def test_a_disk_that_is_full_keeps_what_it_has(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     spool.append(chunks(0, 1))
     write = os.write
