@@ -43,7 +43,7 @@ GapCause = Literal[
     "vm_lost",  # the VM with its disk is gone, and this was not in the store
     "silent",  # nothing but silence was recorded while the meeting's connections received sound
     "paused",  # somebody asked for it
-    "damaged",  # a stored segment has changed, or cannot be played
+    "damaged",  # a stored segment has changed, or cannot be played; or the VM's disk lost it
     "refused",  # of tracks: the page does not let their packets be taken
 ]
 

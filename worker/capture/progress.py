@@ -69,6 +69,10 @@ class Cut(Entry, frozen=True):
 
 
 class Stored(Entry, frozen=True):
+    """The store has the segment. Or it never will, because the disk lost it: then whoever makes the file finds it
+    missing, as one that the store has lost.
+    """
+
     sequence: int
     kind: Kind = "audio"
 

@@ -5,6 +5,7 @@ time. The final manifest finishes a recording: only one agent can write it. No b
 """
 
 import asyncio
+import errno
 import shutil
 import time
 from collections import Counter
@@ -44,7 +45,9 @@ SPOILED: Final = ".spoiled"
 SPOILED_LIFE_S: Final = 7 * 86_400.0
 MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
-"""To make the files of a recording, over ten minutes or so. After that they count as impossible to make."""
+"""To make the files of a recording, over ten minutes or so, or to read a segment. Then it counts as impossible."""
+_LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""What a disk answers that has lost a file, or cannot read it."""
 MOST_ORDERED: Final = 200
 """Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
 _MOST_WARNING_CHARS: Final = 300
@@ -264,9 +267,22 @@ class Recordings:
                     await asyncio.sleep(next(delays))
 
     async def _put_segment(self, spool: Spool, segment: Segment) -> None:
-        """Move a segment from the disk to the store. Raises: StoreError, OSError."""
+        """Move a segment from the disk to the store. One that the disk has lost is given up in the end: it is a damaged
+        one of the recording, and the others are not kept waiting. Raises: StoreError, OSError.
+        """
         store, folder_in_store = self._opened(), store_folder(spool)
-        content = await asyncio.to_thread(spool.read, segment)
+        name = f"{spool.folder.name}/{segment.path}"
+        try:
+            content = await asyncio.to_thread(spool.read, segment)
+        except OSError as error:
+            self._tries[name] += 1
+            if error.errno not in _LOST or self._tries[name] < MOST_TRIES:
+                raise
+            log.error("segment_lost", recording=spool.folder.name, segment=segment.path, error=str(error))
+            await asyncio.to_thread(spool.note_stored, segment)
+            del self._tries[name]
+            return
+        self._tries.pop(name, None)
         media_type = _MEDIA_TYPES[Path(segment.path).suffix]
         await store.put(f"{folder_in_store}/{segment.path}", content, content_type=media_type)
         if await store.size(f"{folder_in_store}/{segment.path}") != segment.bytes:

@@ -8,6 +8,7 @@ recorder drop it. So agent and kernel may die at any point: the next agent goes 
 Methods block while the disk works: call them in a thread. Several may run at the same time.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -141,11 +142,16 @@ class Spool:
                 self._note([closed])
 
     def read(self, segment: Segment) -> bytes:
-        """Without half a chunk that an agent was writing when it died. Raises: OSError."""
-        return (self.folder / segment.path).read_bytes()[: segment.bytes]
+        """Without half a chunk that an agent was writing when it died. Raises: OSError, also if the disk has less than
+        was written.
+        """
+        content = (self.folder / segment.path).read_bytes()[: segment.bytes]
+        if len(content) < segment.bytes:
+            raise OSError(errno.EIO, f"{segment.path} is shorter than the log says")
+        return content
 
     def note_stored(self, segment: Segment) -> None:
-        """The store has the segment: remove it here. Raises: OSError."""
+        """The store has the segment, or the disk has lost it: remove it here. Raises: OSError."""
         self._note([Stored(segment.sequence, segment.kind)])
         (self.folder / segment.path).unlink(missing_ok=True)
 

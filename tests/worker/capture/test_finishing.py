@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import math
+import os
 import shutil
 import time
 from array import array
@@ -37,6 +38,7 @@ from worker.capture.recording import Recording
 from worker.capture.recordings import (
     MOST_ORDERED,
     MOST_SPOILED,
+    MOST_TRIES,
     RETRY_S,
     SPOILED,
     SPOILED_LIFE_S,
@@ -288,6 +290,63 @@ async def test_a_disk_that_fails_is_told_as_that_and_counts_as_no_refusal_of_the
         await wait_until(lambda: len(story) == 3)
     assert story[2].startswith("the store does not take the recording, which waits on the disk: ")
     assert recorded.recordings.refused > 0
+
+
+@pytest.mark.parametrize("fault", ["gone", "unreadable", "short"])
+@pytest.mark.parametrize("in_mid_call", [True, False])
+async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_stored(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, fault: str, in_mid_call: bool
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool = spooled(recorded.folder, 1000.5, 1010.5)
+    [_, path, *rest] = [spool.folder / segment.path for segment in spool.progress.segments]
+    reads: list[Path] = []
+    if fault == "gone":
+        path.unlink()
+    elif fault == "short":
+        os.truncate(path, 100)
+    else:
+        read_bytes = Path.read_bytes
+
+        def fail(of: Path) -> bytes:
+            if of == path:
+                reads.append(of)
+                raise OSError(errno.EIO, "Input/output error")
+            return read_bytes(of)
+
+        monkeypatch.setattr(Path, "read_bytes", fail)
+    with capture_logs() as logs:
+        if in_mid_call:
+            async with storing(recorded, UnderWay(spool), []):
+                await wait_until(lambda: len(recorded.segments) == 1 + len(rest))
+        made = await finish(recorded)
+    assert [gap.cause for gap in made.gaps] == ["damaged"]
+    assert made.audio
+    assert made.audio.duration_s == pytest.approx(20.5, abs=0.3)
+    assert 4.0 < made.audio.filled_s < 8.0
+    assert list(recorded.folder.iterdir()) == []
+    assert [log["segment"] for log in logs if log["event"] == "segment_lost"] == [path.name]
+    assert len(reads) == (MOST_TRIES if fault == "unreadable" else 0)
+    assert recorded.recordings.refused == 0
+
+
+async def test_what_another_error_keeps_from_being_read_is_waited_for(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool, tries = spooled(recorded.folder, 1000.5), 0
+    read = Spool.read
+
+    def fail_for_long(of: Spool, segment: Segment) -> bytes:
+        nonlocal tries
+        tries += 1
+        if tries <= 2 * MOST_TRIES:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(of, segment)
+
+    monkeypatch.setattr(Spool, "read", fail_for_long)
+    made = await finish(recorded)
+    assert (made.gaps, len(recorded.segments)) == ([], len(spool.progress.segments))
 
 
 async def test_of_what_is_not_there_or_here_already_nothing_is_taken_over(recorded: Recorded) -> None:
