@@ -1,10 +1,11 @@
 """The program `poolmgr-worker`."""
 
-from common.runtime import collector
+from common.runtime import collector, core_dumps
 from worker.cli.root import PROGRAM, cli
 
 
 def main() -> None:
+    core_dumps.forbid()
     collector.hold()  # until the command's module is imported: see with_session
     cli(prog_name=PROGRAM)
 

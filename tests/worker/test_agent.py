@@ -5,6 +5,7 @@ the fault suite's stand-ins, where a test is about the agent and asks of a brows
 import asyncio
 import os
 import re
+import resource
 import secrets
 import signal
 import time
@@ -301,6 +302,14 @@ async def test_a_stale_attempt_is_dropped_and_the_worker_stays_idle(shared: Shar
     await agent.order(fresh)
     await agent.reached("fresh", BotState.IN_MEETING)
     assert not any(getattr(event, "bot_id", "") == "moved-on" for event in await agent.events())
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_no_process_of_a_browser_dumps_core(shared: Shared) -> None:
+    await shared.agent.warmed("undumped")
+    pids = {shared.agent.process.pid, *(each.pid for each in shared.agent.browsers("undumped"))}
+    assert len(pids) > 2
+    assert {resource.prlimit(pid, resource.RLIMIT_CORE) for pid in pids} == {(0, 0)}
 
 
 async def _all_taken(agent: Agent) -> bool:

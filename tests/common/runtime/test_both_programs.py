@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import socket
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from common.runtime.exits import EXIT_USAGE, EXITS
 from poolmgr.cli import root as manager
 from tests.commands import members, paths
 from tests.fork_server import ForkServer
+from tests.waiting import wait_until
 from worker.cli import root as agent
 
 DEADLINE_S: Final = 60.0
@@ -205,6 +207,24 @@ def said_at_start(
     assert SECRET not in said
     assert said.splitlines()[-1].startswith(f"{program.name}: cannot ")
     return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+
+@of_both
+async def test_it_never_dumps_core(fork_server: ForkServer, program: Program, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "POOLMGR_API__LISTEN": "127.0.0.1:0",
+        "POOLMGR_METRICS__LISTEN": "127.0.0.1:0",
+        "POOLMGR_REDIS__URL": "redis://127.0.0.1:1",
+        "POOLMGR_WORKER__STATE_DIR": str(tmp_path / "state"),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        started = fork_server.start(program.module, program.daemon, environment=environment, log=log)
+    try:
+        await wait_until(lambda: (tmp_path / "log").read_bytes())
+        assert resource.prlimit(started.pid, resource.RLIMIT_CORE) == (0, 0)
+    finally:
+        started.close()
 
 
 @of_both
