@@ -1,7 +1,8 @@
 """The manifest of a recording (`manifest.json`), for both programs and other readers. Only shapes; no behaviour.
 
 It is stored as `BOT_ID/ATTEMPT/manifest.json` below the store's prefix, next to the files that it names. While the
-meeting runs, `progress.json` has the same shape with `finished` false. Wall-clock times are epoch seconds of the
+meeting runs, `progress.json` has the same shape with `finished` false, and `progress-NNNNNN.json` what is new since
+then: all parts and gaps, and the segments after the first NNNNNN. Wall-clock times are epoch seconds of the
 agent's VM. Media times are seconds from `began_at`.
 """
 
@@ -219,6 +220,11 @@ class Manifest(Shape, frozen=True):
     waveform: Waveform | None = None
     thumbnails: Thumbnails | None = None
     screenshots: list[Screenshot] = []
+
+
+def progress_after(segments: int) -> str:
+    """The name of what is new after that many segments."""
+    return f"progress-{segments:06d}.json"
 
 
 def deleted(bot_id: str) -> str:

@@ -11,7 +11,7 @@ The numbers of chunks grow; those of tracks are numbered apart. Some are left ou
 chunk belongs to the latest part of its kind. A segment has consecutive chunks of one part, and is stored as one file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -130,6 +130,7 @@ class Track:
         self.segments: list[Segment] = []
         self.pending: list[Chunk] = []
         self.unstored: dict[int, Segment] = {}
+        self.stored = 0  # segments: the first ones
         self.gaps: list[Gap] = []
         self.arrivals: list[list[tuple[int, float]]] = []
         self._opened_at = opened_at
@@ -271,6 +272,7 @@ class Progress:
             case Stored(sequence=sequence):
                 _expect(entry, sequence in track.unstored)
                 del track.unstored[sequence]
+                track.stored += 1
             case _:  # Missed
                 track.miss(entry.began_at, entry.ended_at, entry.cause)
 
@@ -335,6 +337,20 @@ class Progress:
         found = (segment for track in self._tracks() for segment in list(track.segments))
         return sorted(found, key=lambda segment: segment.ended_at)
 
+    @property
+    def stored(self) -> dict[Kind, int]:
+        """How many segments of each kind are stored."""
+        return {track.kind: track.stored for track in self._tracks()}
+
+    def manifest_between(self, before: Mapping[Kind, int], until: Mapping[Kind, int]) -> Manifest:
+        """The manifest, with those segments only that were stored between two values of `stored`."""
+        found = [
+            segment
+            for track in self._tracks()
+            for segment in track.segments[before.get(track.kind, 0) : until[track.kind]]
+        ]
+        return self._manifest(sorted(found, key=lambda segment: segment.ended_at))
+
     def manifest(
         self,
         audio: Audio | None = None,
@@ -343,6 +359,10 @@ class Progress:
         *,
         finished: bool = False,
     ) -> Manifest:
+        made = self._manifest(self.segments)
+        return msgspec.structs.replace(made, audio=audio, video=video, tracks=[*tracks], finished=finished)
+
+    def _manifest(self, segments: list[Segment]) -> Manifest:
         return Manifest(
             VERSION,
             self.opened.bot_id,
@@ -350,15 +370,12 @@ class Progress:
             self.opened.platform,
             self.began_at,
             self.closed.at if self.closed else None,
-            finished,
+            finished=False,
             way=self.opened.way,
             kinds=self.opened.kinds,
             parts=[part for track in self._tracks() for part in track.parts],
-            segments=self.segments,
+            segments=segments,
             gaps=self.gaps,
-            audio=audio,
-            video=video,
-            tracks=[*tracks],
         )
 
     @property
@@ -368,6 +385,11 @@ class Progress:
 
     def _tracks(self) -> list[Track]:
         return list(self.tracks.values())
+
+
+def joined(found: Manifest, following: Manifest) -> Manifest:
+    """`following`: with the segments alone that came after those of `found`."""
+    return msgspec.structs.replace(following, segments=[*found.segments, *following.segments])
 
 
 def without_tail(found: Manifest, kind: Kind) -> Manifest:

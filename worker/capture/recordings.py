@@ -10,9 +10,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from playwright.async_api import Page
@@ -22,13 +22,13 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
-from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment
+from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment, progress_after
 from common.wire.messages import MOST_GAPS, BotRecorded, FinishRecording, Join
 from common.wire.minutes import Turn
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
-from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
+from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, joined, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
@@ -48,6 +48,8 @@ MOST_TRIES: Final = 10
 """To make the files of a recording, over ten minutes or so, or to read a segment. Then it counts as impossible."""
 _LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 """What a disk answers that has lost a file, or cannot read it."""
+WHOLE_EVERY: Final = 12
+"""Segments: a minute or so of one kind."""
 MOST_ORDERED: Final = 200
 """Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
 _MOST_WARNING_CHARS: Final = 300
@@ -81,6 +83,13 @@ async def no_turns(_bot_id: str, _attempt: int) -> list[Turn]:
     return []
 
 
+class _ToldStore(NamedTuple):
+    """How many segments the store has said to have: in the whole manifest, and of each kind with what was new."""
+
+    whole: int
+    stored: dict[Kind, int]
+
+
 def _always() -> bool:
     return True
 
@@ -111,6 +120,7 @@ class Recordings:
         self.refused = 0  # how often the store did not do what was asked of it
         self._last_warning = ""
         self._tries: Counter[str] = Counter()
+        self._told_store: dict[str, _ToldStore] = {}
         self._ordered: dict[str, FinishRecording] = {}
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()  # no bot is recorded, and nothing is unfinished
@@ -281,6 +291,7 @@ class Recordings:
             log.error("segment_lost", recording=spool.folder.name, segment=segment.path, error=str(error))
             await asyncio.to_thread(spool.note_stored, segment)
             del self._tries[name]
+            await self._put_progress(spool)
             return
         self._tries.pop(name, None)
         media_type = _MEDIA_TYPES[Path(segment.path).suffix]
@@ -288,10 +299,38 @@ class Recordings:
         if await store.size(f"{folder_in_store}/{segment.path}") != segment.bytes:
             raise StoreError("what it holds is shorter than what it was given")
         await asyncio.to_thread(spool.note_stored, segment)
-        # If this VM is lost, this manifest says what the store has.
-        await store.put(
-            f"{folder_in_store}/{PROGRESS}", manifest.encode(spool.progress.manifest()), content_type="application/json"
-        )
+        await self._put_progress(spool)
+
+    async def _put_progress(self, spool: Spool) -> None:
+        """Have the store say what it has of the recording: if this VM is lost, another one goes by that. The whole
+        manifest is put when it has grown by a tenth, and by a minute or so, and once the recording is over; with each
+        other segment what is new. So this takes as much of the uplink in the fourth hour as in the first.
+
+        Raises: StoreError.
+        """
+        stored, told = spool.progress.stored, self._told_store.get(spool.folder.name)
+        count = sum(stored.values())
+        if told is None or spool.progress.is_done or count - told.whole >= max(WHOLE_EVERY, told.whole / 10):
+            told, name = _ToldStore(count, {}), PROGRESS
+        else:
+            name = progress_after(sum(told.stored.values()))
+        new = spool.progress.manifest_between(told.stored, stored)
+        content = await asyncio.to_thread(manifest.encode, new)
+        await self._opened().put(f"{store_folder(spool)}/{name}", content, content_type="application/json")
+        self._told_store[spool.folder.name] = told._replace(stored=stored)
+
+    async def _so_far(self, folder_in_store: str) -> Manifest:
+        """What the store says it has. Raises: StoreError, AbsentError, ValueError."""
+        store = self._opened()
+        found = manifest.decode(await store.get(f"{folder_in_store}/{PROGRESS}"))
+        with suppress(AbsentError):
+            while True:
+                name = progress_after(len(found.segments))
+                following = manifest.decode(await store.get(f"{folder_in_store}/{name}"))
+                if not following.segments:
+                    raise ValueError(f"{name} has no segments")
+                found = joined(found, following)
+        return found
 
     # Bots that are out
 
@@ -340,6 +379,7 @@ class Recordings:
             log.exception("recording_failed")
             return self._put_aside(folder, error)
         self._tries.pop(folder.name, None)
+        self._told_store.pop(folder.name, None)
         return True
 
     def _find_unfinished(self, live: Collection[str]) -> list[Path]:
@@ -455,7 +495,7 @@ class Recordings:
         if await store.exists(f"{folder_in_store}/{FINAL}"):
             self._tell_finished(manifest.decode(await store.get(f"{folder_in_store}/{FINAL}")), 0.0)
             return
-        found = manifest.decode(await store.get(f"{folder_in_store}/{PROGRESS}"))
+        found = await self._so_far(folder_in_store)
         for kind in found.kinds:
             # The manifest names what was cut. The last of it may never have reached the store.
             while paths := [segment.path for segment in found.segments if segment.kind == kind]:
@@ -488,6 +528,7 @@ class Recordings:
             self._warn_once(fault)
             return False
         self._tries.pop(folder.name, None)
+        self._told_store.pop(folder.name, None)
         if whose := parse_name(folder.name):
             self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
         return True

@@ -150,9 +150,6 @@ async def _one(stage: Stage, link: str, progress: Progress, *, display: bool) ->
 
 def _first_picture(so_far: Path) -> float:
     """When the first picture was recorded, epoch seconds; 0: none is in the store yet."""
-    if not so_far.exists():
-        return 0.0
-    pictures = [
-        segment.began_at for segment in manifest.decode(so_far.read_bytes()).segments if segment.kind == "video"
-    ]
+    told = [manifest.decode(path.read_bytes()) for path in so_far.parent.glob(f"{so_far.stem}*")]
+    pictures = (segment.began_at for made in told for segment in made.segments if segment.kind == "video")
     return min(pictures, default=0.0)

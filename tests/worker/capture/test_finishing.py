@@ -27,7 +27,7 @@ from common.config.settings import CaptureSettings
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Manifest, Peaks, Segment
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Kind, Manifest, Peaks, Segment
 from common.wire.messages import FinishRecording, Join
 from lab.recorded.received import listen
 from tests.waiting import wait_until
@@ -174,7 +174,7 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert (made.thumbnails, list(recorded.file("x").parent.glob("*.jpg"))) == (None, []), "of sound alone"
     heard = listen(recorded.file(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
-    assert manifest.decode(recorded.file(PROGRESS).read_bytes()).segments == made.segments
+    assert (await so_far(recorded)).segments == made.segments
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
     assert recorded.reports[0].first_gaps == tuple(made.gaps)
 
@@ -190,6 +190,90 @@ async def test_of_many_gaps_the_first_are_reported(recorded: Recorded) -> None:
     await finish(recorded)
     [report] = recorded.reports
     assert (report.gaps, list(report.first_gaps)) == (50, many[:20])
+
+
+async def so_far(recorded: Recorded) -> Manifest:
+    """As another agent finds it in the store."""
+    return await recorded.recordings._so_far("b1/1")  # pyright: ignore[reportPrivateUsage]
+
+
+def of_seconds(recorded: Recorded, seconds: int) -> Spool:
+    """Of all kinds, with packets now and then."""
+    opened = Opened("b1", 1, "room", 1000.0, ("audio", "video", "tracks"))
+    spool = Spool.create(recorded.folder / name_of("b1", 1), opened)
+    every: dict[Kind, int] = {"audio": 1, "video": 1, "tracks": 7}
+    for second in range(seconds):
+        spool.append(
+            [
+                (Began(0, 1000.0, None, kind), Chunk(second, 1001.0 + second, float(second), 3, kind), b"%03d" % second)
+                for kind, apart in every.items()
+                if second % apart == 0
+            ]
+        )
+    return spool
+
+
+async def store_next(recorded: Recorded, spool: Spool) -> bool:
+    segment = spool.progress.to_store
+    if segment:
+        await recorded.recordings._put_segment(spool, segment)  # pyright: ignore[reportPrivateUsage]
+    return segment is not None
+
+
+async def test_whenever_its_vm_is_lost_the_store_says_every_segment_that_it_has(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.WHOLE_EVERY", 3)
+    spool, put, names = of_seconds(recorded, 118), Store.put, list[str]()
+    spool.close(Closed(1120.0))
+    refuses = {9, 10, 31}
+
+    async def put_or_refuse(store: Store, path: str, *args: Any, **options: Any) -> None:
+        name = path.rpartition("/")[2]
+        if name.startswith("progress"):
+            names.append(name)
+            if len(names) in refuses:
+                raise StoreError("refused")
+        await put(store, path, *args, **options)
+
+    monkeypatch.setattr(Store, "put", put_or_refuse)
+    is_told = True
+    while spool.progress.to_store:
+        try:
+            await store_next(recorded, spool)
+            is_told = True
+        except StoreError:
+            is_told = False
+        if is_told:
+            found, stored = await so_far(recorded), spool.progress.stored
+            for kind, track in spool.progress.tracks.items():
+                assert [each for each in found.segments if each.kind == kind] == track.segments[: stored[kind]]
+            assert (found.parts, found.gaps) == (spool.progress.manifest().parts, spool.progress.gaps)
+        if len(names) == 20:
+            recorded.anew()  # an agent that is started anew
+    assert names.count(PROGRESS) > 5
+    whole = manifest.decode(recorded.file(PROGRESS).read_bytes())
+    assert (whole.segments, whole.ended_at) == (spool.progress.segments, 1120.0)
+    assert len(set(names)) > 20
+
+
+async def test_what_says_so_grows_with_the_recording_and_no_faster(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, put, sizes = of_seconds(recorded, 2000), Store.put, list[int]()
+
+    async def count(store: Store, path: str, content: bytes, **options: Any) -> None:
+        if "/progress" in path:
+            sizes.append(len(content))
+        await put(store, path, content, **options)
+
+    monkeypatch.setattr(Store, "put", count)
+    while await store_next(recorded, spool):
+        pass
+    assert len(sizes) > 600
+    whole = len(recorded.file(PROGRESS).read_bytes())
+    assert sum(sizes[: len(sizes) // 2]) * 2.5 > sum(sizes)
+    assert sum(sizes) < 16 * whole
 
 
 async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Final
 import pytest
 from hypothesis import given, seed
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from common.wire.manifest import Gap
+from common.wire.manifest import Gap, Kind
 from worker.capture.progress import (
     SEGMENT_S,
     SHORTEST_GAP_S,
@@ -25,6 +26,7 @@ from worker.capture.progress import (
     Resumed,
     Stored,
     entries_of,
+    joined,
     without_tail,
 )
 from worker.capture.spool import Spool
@@ -310,6 +312,27 @@ def opened_and(entries: list[AnyEntry]) -> tuple[Opened, list[AnyEntry]]:
     opened = entries[0]
     assert isinstance(opened, Opened)
     return opened, entries[1:]
+
+
+def test_what_is_new_since_some_were_stored_joins_what_was_said_before() -> None:
+    opened = Opened("b1", 1, "room", 1000.0, ("audio", "video"))
+    progress = Progress(opened, [BEGAN, Began(0, 1000.5, None, "video")])
+    said = progress.manifest_between({}, progress.stored)
+    assert (said.segments, [part.kind for part in said.parts]) == ([], ["audio", "video"])
+    kinds: tuple[Kind, ...] = ("audio", "video", "audio", "audio")
+    for seq, kind in enumerate(kinds):
+        before = progress.stored
+        progress.apply(Chunk(seq, 1006.0 + seq * 5, seq * 5.0, 9, kind))
+        progress.apply(Cut(f"{seq}", kind))
+        if seq < 3:
+            progress.apply(Stored(len(progress.tracks[kind].segments) - 1, kind))
+        progress.apply(Missed(1002.0 + seq, 1003.0 + seq, "disk_full"))
+        new = progress.manifest_between(before, progress.stored)
+        assert len(new.segments) == (seq < 3)
+        said = joined(said, new)
+    assert [segment.sha256 for segment in said.segments] == ["0", "1", "2"]
+    assert progress.stored == {"audio": 2, "video": 1}
+    assert said == replace(progress.manifest(), segments=progress.segments[:3])
 
 
 def test_packets_of_tracks_are_numbered_apart_and_say_nothing_of_the_sound() -> None:
