@@ -45,7 +45,7 @@ GapCause = Literal[
     "silent",  # nothing but silence was recorded while the meeting's connections received sound
     "paused",  # somebody asked for it
     "damaged",  # a stored segment has changed, or cannot be played; or the VM's disk lost it
-    "refused",  # of tracks: the page does not let their packets be taken
+    "refused",  # the meeting did not permit recording. Of tracks also: the page does not let their packets be taken
 ]
 
 

@@ -310,7 +310,7 @@ class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are; `first_gaps`: the first
     ones. `stored_bytes`: the files' size in the store. `missing_s`: how much of the sound was not recorded, but for
-    what somebody paused.
+    what somebody paused or the meeting did not permit.
     """
 
     vm_id: str

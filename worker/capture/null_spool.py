@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from common.wire.manifest import Kind
+from common.wire.manifest import GapCause, Kind
 from worker.capture.progress import Began, Chunk, Closed, Missed, Paused, Resumed, Track
 
 
@@ -15,8 +15,13 @@ class NullProgress:
         self.next_seq: Final = 0
         self.recorded_s: Final = 0.0
         self.spooled_bytes: Final = 0
+        self.pause_cause: Final[GapCause] = "paused"
+        self.paused_by: Final[set[GapCause]] = set()
         self.has_begun = False
-        self.is_paused = False
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.paused_by)
 
 
 class NullSpool:
@@ -32,7 +37,13 @@ class NullSpool:
         pass
 
     def pause(self, change: Paused | Resumed) -> None:
-        self.progress.is_paused = isinstance(change, Paused)
+        if isinstance(change, Paused):
+            self.progress.paused_by.add(change.cause)
+        else:
+            self.progress.paused_by.discard(change.cause)
 
     def close(self, closed: Closed) -> None:
+        pass
+
+    def remove(self) -> None:
         pass

@@ -143,10 +143,10 @@ class DisplayRecorder:
     async def pause(self) -> None:
         await self._end(PAUSED)
 
-    async def resume(self) -> None:
+    async def resume(self, cause: GapCause) -> None:
         state = self._read()
         if state.stopped == PAUSED:
-            await asyncio.to_thread(self._begin_run, state, "paused")
+            await asyncio.to_thread(self._begin_run, state, cause)
 
     async def stop(self) -> None:
         self._is_over = True

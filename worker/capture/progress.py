@@ -87,13 +87,17 @@ class Missed(Entry, frozen=True):
 
 
 class Paused(Entry, frozen=True):
-    """Nothing is recorded until the next part begins."""
+    """Nothing is recorded until the next part begins. `cause`: somebody asked for it, or the meeting does not permit
+    recording. Each has its own end.
+    """
 
     at: float
+    cause: GapCause = "paused"
 
 
 class Resumed(Entry, frozen=True):
     at: float
+    cause: GapCause = "paused"
 
 
 class Closed(Entry, frozen=True):
@@ -236,7 +240,8 @@ class Progress:
         self.opened = opened
         self.tracks: dict[Kind, Track] = {kind: Track(kind, opened.at, opened.way) for kind in opened.kinds}
         self.closed: Closed | None = None
-        self.is_paused = False
+        self.paused_by: set[GapCause] = set()
+        self.pause_cause: GapCause = "paused"  # of the gap of the latest pause: of several causes the refusal
         self._next_seqs = {"tracks": 0, "others": 0}
         for entry in entries:
             self.apply(entry)
@@ -248,11 +253,16 @@ class Progress:
             case Closed():
                 _expect(entry, not self.closed)
                 for track in self.tracks.values():
-                    track.close(msgspec.structs.replace(entry, cause="paused") if self.is_paused else entry)
+                    track.close(msgspec.structs.replace(entry, cause=self.pause_cause) if self.is_paused else entry)
                 self.closed = entry
-            case Paused() | Resumed():
+            case Paused(cause=cause):
                 _expect(entry, not self.closed)
-                self.is_paused = isinstance(entry, Paused)
+                if not self.paused_by or cause == "refused":
+                    self.pause_cause = cause
+                self.paused_by.add(cause)
+            case Resumed(cause=cause):
+                _expect(entry, not self.closed)
+                self.paused_by.discard(cause)
             case _:
                 _expect(entry, entry.kind in self.tracks)
                 self._apply_to(self.tracks[entry.kind], entry)
@@ -277,6 +287,10 @@ class Progress:
                 track.miss(entry.began_at, entry.ended_at, entry.cause)
 
     # What is still to be done
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.paused_by)
 
     @property
     def next_seq(self) -> int:

@@ -190,14 +190,14 @@
 
   const paused = "paused";
 
-  // Records nothing until `resume`. The chunks so far can be pulled. Both are idempotent.
+  // Records nothing until `resume`, which says the cause of the gap. The chunks so far can be pulled. Both are idempotent.
   async function pause() {
     await Promise.all(Object.keys(recorders).map((kind) => halt(kind, paused)));
     await last;
   }
 
-  function resume() {
-    for (const [kind, { stopped }] of Object.entries(recorders)) if (stopped === paused) begin(kind, paused);
+  function resume(cause) {
+    for (const [kind, { stopped }] of Object.entries(recorders)) if (stopped === paused) begin(kind, cause);
   }
 
   // Records the tab that the browser selects, by its title. Numbers go on where an earlier recorder of this bot ended.

@@ -51,6 +51,13 @@ ATTACH_S: Final = 0.2
 
 _CAUSES: Final[dict[str, GapCause]] = {"tab": "tab_lost", "recorder": "recorder_lost", ASKED: "late"}
 """Of what is missing after a recorder stopped for that."""
+_PAUSES: Final[dict[tuple[GapCause, bool], str]] = {
+    ("paused", True): "pause its recording",
+    ("paused", False): "resume its recording",
+    ("refused", True): "record nothing: the meeting does not permit it",
+    ("refused", False): "record again: the meeting permits it",
+}
+"""What a bot's story says when a pause of that cause began, or is over."""
 _DISK_FULL_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 OnSound = Callable[[int, int, bytes], None]
@@ -108,13 +115,14 @@ class Recording:
         self._ended = asyncio.Event()
         self._wake = asyncio.Event()
         self._wants_pause: bool | None = None
+        self._is_refused = False  # the meeting does not permit recording
         self._ended_at = 0.0
         self._recorder: Recorder | None = None
         self._silence = SilenceDetector()
         self._stall = StallDetector(options.kinds)
         # the cause that is noted if the recorder stopped because its buffer was full
         self._stop_cause: GapCause = "agent_away"
-        self._reopen_cause: GapCause = "recorder_lost"  # the cause that is noted if the recorder has to be opened again
+        self._open_cause: GapCause | None = None  # of the gap before the next recorder, if it is known
         self._next_seq = 0  # the number of the next chunk to fetch
         self._stopped: set[str] = set()  # why its kinds were no longer recorded at the last fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
@@ -128,10 +136,18 @@ class Recording:
         if state.ending or state.phase.rank > BotState.IN_MEETING.rank:
             self.end()
         elif state.phase is BotState.IN_MEETING:
+            if self._is_refused != (state.refused_since is not None):
+                self._is_refused = not self._is_refused
+                self._wake.set()
             self._is_in_meeting.set()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing may be recorded now: somebody asked for it, or the meeting does not permit it."""
+        return self._is_refused or (self.spool is not None and self.spool.progress.is_paused)
+
     def pause(self, *, paused: bool) -> None:
-        """Stop recording for a while, or go on. May be called at any time; idempotent."""
+        """Stop recording for a while, or go on if the meeting permits it. May be called at any time; idempotent."""
         self._wants_pause = paused
         self._wake.set()
 
@@ -161,12 +177,11 @@ class Recording:
                 self._recorder = None
                 continue
             try:
+                await self._note_pauses()
                 if self._recorder is None:
-                    self._recorder = await self._way.find(page) or await self._open(page)
-                    self._stall.reset(time.monotonic())
-                    self._on_recorder()
-                await self._note_pause()
-                await self._fetch(self._recorder)
+                    self._recorder = await self._find_or_open(page)
+                if self._recorder:
+                    await self._fetch(self._recorder)
                 failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
                 delays = backoff(*REOPEN_DELAYS_S)
             except CAPTURE_ERRORS as error:
@@ -182,31 +197,45 @@ class Recording:
         self._wake.clear()
         return not self._ended.is_set()
 
-    async def _note_pause(self) -> None:
-        """Write a requested pause, or its end, to the disk, so that another agent follows it too."""
+    async def _note_pauses(self) -> None:
+        """Write each pause that began, and each that is over, to the disk, so that another agent follows it too."""
         assert self.spool
-        if self._wants_pause is None or self._wants_pause == self.spool.progress.is_paused:
-            return
-        try:
-            change = progress.Paused if self._wants_pause else progress.Resumed
-            await asyncio.to_thread(self.spool.pause, change(time.time()))
-        except OSError as error:
-            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
-            return
-        self._add_to_story("pause its recording" if self._wants_pause else "resume its recording")
+        wanted: dict[GapCause, bool | None] = {"paused": self._wants_pause, "refused": self._is_refused}
+        for cause, is_wanted in wanted.items():
+            if is_wanted is None or is_wanted == (cause in self.spool.progress.paused_by):
+                continue
+            try:
+                change = progress.Paused if is_wanted else progress.Resumed
+                await asyncio.to_thread(self.spool.pause, change(time.time(), cause))
+            except OSError as error:
+                self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+                return
+            if cause == "refused" and self._recorder is None:
+                self._open_cause = cause
+            self._add_to_story(_PAUSES[cause, is_wanted])
+
+    async def _find_or_open(self, page: Page) -> Recorder | None:
+        """None: there is none, and none may begin now."""
+        recorder = await self._way.find(page)
+        if recorder is None and not self._is_refused:
+            recorder = await self._open(page)
+        if recorder:
+            self._stall.reset(time.monotonic())
+            self._on_recorder()
+        return recorder
 
     async def _open(self, page: Page) -> Recorder:
         assert self.spool
         so_far = self.spool.progress
-        cause = self._reopen_cause if so_far.has_begun else None
+        cause = self._open_cause or ("recorder_lost" if so_far.has_begun else None)
         parts: dict[Kind, int] = dict.fromkeys(self._options.kinds, self._streamed_parts)
         parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items() if kind in self._options.kinds}
         chunk_ms = round(self._chunk_s * 1000)
         start = Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
         recorder = await self._way.open(page, start)
-        if cause is None:
+        if not so_far.has_begun:
             self._on_began()
-        self._reopen_cause = "recorder_lost"
+        self._open_cause = None
         self._log.info("recording_began", parts=parts)
         return recorder
 
@@ -248,14 +277,15 @@ class Recording:
         for began, chunk, content in entries:
             if self._on_sound and chunk.kind == "audio":
                 self._streamed_parts = began.part + 1
-                self._on_sound(chunk.seq, began.part, content)
+                if not self._is_refused:
+                    self._on_sound(chunk.seq, began.part, content)
 
     async def _follow_pause(self, recorder: Recorder, pulled: Pulled) -> None:
         assert self.spool
-        if self.spool.progress.is_paused and "" in pulled.stopped.values():
+        if self.is_paused and "" in pulled.stopped.values():
             await recorder.pause()
-        elif not self.spool.progress.is_paused and PAUSED in pulled.stopped.values():
-            await recorder.resume()
+        elif not self.is_paused and PAUSED in pulled.stopped.values():
+            await recorder.resume(self.spool.progress.pause_cause)
 
     async def _check(self, pulled: Pulled, now: float) -> None:
         """Replace the recorder if it stopped, stalls, or records silence while somebody speaks."""
@@ -288,7 +318,7 @@ class Recording:
 
     async def _restart(self, cause: GapCause) -> None:
         self._log.warning("recorder_begins_anew", cause=cause)
-        self._reopen_cause, self._restarted_at = cause, time.monotonic()
+        self._open_cause, self._restarted_at = cause, time.monotonic()
         self._silence.reset()
         if self._recorder:
             with suppress(*CAPTURE_ERRORS):
@@ -296,8 +326,11 @@ class Recording:
         self._recorder = None
 
     async def _finish(self) -> None:
-        """Fetch the rest, if the recorder still answers."""
+        """Fetch the rest, if the recorder still answers. If the meeting never permitted recording, nothing is left."""
         assert self.spool
+        if self._is_refused and self._recorder is None and not self.spool.progress.has_begun:
+            await asyncio.to_thread(self.spool.remove)
+            return
         cause: GapCause = "browser_gone"
         recorder = self._recorder
         try:
@@ -314,6 +347,7 @@ class Recording:
                 cause = "late"
         await self._before_close()
         try:
+            cause = "refused" if self._is_refused else cause
             await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
         except OSError as error:
             self._log.error("recording_unfinished", error=error.strerror)  # the process that makes the files closes it

@@ -188,6 +188,7 @@ class Recordings:
             page,
             lambda: recording.spool,
             has_room,
+            lambda: recording.is_paused,
             lambda: recording.has_new_chunks.set(),
             add_to_story,
             bot_log,
@@ -535,14 +536,14 @@ class Recordings:
 
 
 def missing_s(final: Manifest) -> float:
-    """How much of the sound was not recorded, but for what somebody paused: silence in the file, and what is missing
-    after its end.
+    """How much of the sound was not recorded, but for what somebody paused or the meeting did not permit: silence in
+    the file, and what is missing after its end.
     """
     missing = final.audio.filled_s if final.audio else 0.0
     ends_at = final.began_at + (final.audio.duration_s if final.audio else 0.0)
     for gap in (gap for gap in final.gaps if gap.kind == "audio"):
         filled_s = max(0.0, min(gap.ended_at, ends_at) - gap.began_at)
-        missing += -filled_s if gap.cause == "paused" else gap.ended_at - gap.began_at - filled_s
+        missing += -filled_s if gap.cause in ("paused", "refused") else gap.ended_at - gap.began_at - filled_s
     return round(max(0.0, missing), 3)
 
 

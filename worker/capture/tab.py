@@ -115,20 +115,20 @@ class TabRecorder:
         return Pulled([chunk.decoded() for chunk in pulled.chunks], pulled.waiting, pulled.stopped, pulled.level)
 
     async def pause(self) -> None:
-        await self._call("pause")
+        await self._call("pause()")
 
-    async def resume(self) -> None:
-        await self._call("resume")
+    async def resume(self, cause: GapCause) -> None:
+        await self._call(f"resume('{cause}')")
 
     async def stop(self) -> None:
-        await self._call("stop")
+        await self._call("stop()")
 
     async def close(self) -> None:
         await self.tab.close()
 
-    async def _call(self, name: str) -> None:
+    async def _call(self, what: str) -> None:
         async with asyncio.timeout(CALL_DEADLINE_S):
-            await self.tab.evaluate(f"poolmgrRecorder.{name}()")
+            await self.tab.evaluate(f"poolmgrRecorder.{what}")
 
 
 async def fit(page: Page, width: int, height: int) -> None:

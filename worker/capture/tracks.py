@@ -88,8 +88,8 @@ class TrackRecording:
     a page or a disk causes.
 
     `page`: the meeting's, None while no driver is connected to it. `spool`: None until the recording begins.
-    `has_room`: whether more may be spooled. `has_new_chunks` is called when there are. With `on_packets` chunks are
-    short.
+    `has_room`: whether more may be spooled. `is_paused`: whether nothing may be taken now. `has_new_chunks` is called
+    when there are. With `on_packets` chunks are short.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class TrackRecording:
         page: Callable[[], Page | None],
         spool: Callable[[], Spool | NullSpool | None],
         has_room: Callable[[], bool],
+        is_paused: Callable[[], bool],
         has_new_chunks: Callable[[], None],
         add_to_story: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
@@ -108,6 +109,7 @@ class TrackRecording:
         self._page = page
         self._spool = spool
         self._has_room = has_room
+        self._is_paused = is_paused
         self._has_new_chunks = has_new_chunks
         self._add_to_story = add_to_story
         self._log = log
@@ -164,10 +166,11 @@ class TrackRecording:
         for chunk in said.chunks:
             await self._append(spool, chunk)
         more = said.waiting > len(said.chunks)
-        self._was_paused |= now.is_paused
-        if said.part is not None and now.is_paused:
+        is_paused = self._is_paused()
+        self._was_paused |= is_paused
+        if said.part is not None and is_paused:
             await self._call(page, "stop", {})
-        elif said.part is None and not (more or now.is_paused) and go_on:
+        elif said.part is None and not (more or is_paused) and go_on:
             given = {"part": len(now.tracks["tracks"].parts), "seq": now.next_of("tracks")}
             given["chunk_ms"] = round(self._chunk_s * 1000)
             begun = await self._call(page, "start", given)
@@ -185,14 +188,16 @@ class TrackRecording:
         for chunk in said.chunks:
             if chunk.seq >= self._next_seq:
                 self._next_seq = chunk.seq + 1
-                self._on_packets(msgspec.json.decode(chunk.text, type=Line))
+                if not self._is_paused():
+                    self._on_packets(msgspec.json.decode(chunk.text, type=Line))
 
     async def _append(self, spool: Spool, chunk: _Chunk) -> None:
         began_at, ended_at, parts = chunk.since / 1000, chunk.at / 1000, spool.progress.tracks["tracks"].parts
-        cause: GapCause = "paused" if self._was_paused else "tab_lost"
         if chunk.part >= len(parts):
-            self._was_paused = False
-            began = progress.Began(chunk.part, began_at, cause if parts else None, "tracks")
+            cause: GapCause | None = "tab_lost" if parts else None
+            if self._was_paused:
+                self._was_paused, cause = False, spool.progress.pause_cause
+            began = progress.Began(chunk.part, began_at, cause, "tracks")
         else:
             began = progress.Began(chunk.part, parts[chunk.part].began_at, None, "tracks")
         content = chunk.text.encode()

@@ -97,8 +97,8 @@ class Recorder(Protocol):
         """Record nothing more until `resume`. The chunks so far can still be pulled. Both calls are idempotent."""
         ...
 
-    async def resume(self) -> None:
-        """Record again, in a new part of each kind."""
+    async def resume(self, cause: GapCause) -> None:
+        """Record again, in a new part of each kind. `cause`: of the gap before it."""
         ...
 
     async def stop(self) -> None:

@@ -221,8 +221,8 @@ async def audio_streams(call: Call) -> Answer:
             for turn in track.turns
         ]
         owners.setdefault(whose, StreamOwner(*whose, [])).streams.append(AudioStream(track.id, segments, turns))
-    refused = any(gap.cause == "refused" for gap in made.gaps)
-    message = "The meeting's page did not let all of its tracks be taken." if refused else None
+    refused = any(gap.cause == "refused" and gap.kind == "tracks" for gap in made.gaps)
+    message = "The meeting did not let all of its tracks be taken." if refused else None
     counts = StreamCounts(len(owners), len(made.tracks))
     return Answer(200, AudioStreams(made.bot_id, "processed", bool(owners), [*owners.values()], counts, message))
 

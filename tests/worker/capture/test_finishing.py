@@ -156,6 +156,7 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     cases: list[tuple[float, float, GapCause, float]] = [
         (gap.began_at, gap.ended_at, "paused", made.audio.filled_s - 4.5),
         (until - 1, until + 9, "paused", made.audio.filled_s - 1),
+        (gap.began_at, gap.ended_at, "refused", made.audio.filled_s - 4.5),
         (until - 1, until + 9, "vm_lost", made.audio.filled_s + 9),
     ]
     for began_at, ended_at, cause, expected_s in cases:

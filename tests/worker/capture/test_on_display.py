@@ -335,9 +335,9 @@ async def test_one_that_begins_paused_records_nothing_until_it_is_resumed(worker
     recorder = await recorder_of(worker, paused=True)
     assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}
     assert program_of(worker, "ffmpeg") is None
-    await recorder.resume()
+    await recorder.resume("refused")
     resumed = await waiting(recorder, lambda pulled: pulled.chunks)
-    assert (resumed.chunks[0].part, resumed.chunks[0].cause) == (3, "paused")
+    assert (resumed.chunks[0].part, resumed.chunks[0].cause) == (3, "refused")
     await recorder.pause()
     await recorder.pause()
     assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}

@@ -214,6 +214,20 @@ def test_a_pause_is_a_gap_until_a_part_begins_again_or_to_the_end() -> None:
         progress.apply(Resumed(1021.0))
 
 
+def test_each_cause_of_a_pause_is_over_by_itself_and_the_refusal_is_the_gaps() -> None:
+    progress = Progress(OPENED, [BEGAN, chunk(0, 1001.5), Paused(1001.5), Paused(1002.0, "refused"), Resumed(1003.0)])
+    assert (progress.is_paused, progress.pause_cause) == (True, "refused")
+    for entry in (Paused(1004.0), Resumed(1005.0, "refused"), Resumed(1006.0)):
+        assert progress.is_paused
+        progress.apply(entry)
+    assert (progress.is_paused, progress.pause_cause) == (False, "refused"), "of the gap that is over now"
+    for entry in (Cut(""), Began(1, 1006.0, "refused"), chunk(1, 1007.0), Cut(""), Paused(1007.0)):
+        progress.apply(entry)
+    assert progress.pause_cause == "paused"
+    progress.apply(Closed(1020.0))
+    assert progress.gaps == [Gap(1001.5, 1006.0, "refused"), Gap(1007.0, 1020.0, "paused")]
+
+
 @dataclass
 class World:
     """A recorder, an agent that may die at any point, and a store. The bytes of a chunk tell its number."""

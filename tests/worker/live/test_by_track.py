@@ -99,10 +99,10 @@ class MeetingPage:
 
 
 async def test_packets_are_passed_on_once_while_all_tracks_are_taken(tmp_path: Path) -> None:
-    page, passed = MeetingPage(), list[Line | None]()
+    page, passed, is_paused = MeetingPage(), list[Line | None](), False
     spool = Spool.create(tmp_path / "b1@1", Opened("b1", 1, "room", 1000.0, ("audio", "tracks")))
     tracks = TrackRecording(
-        *(lambda: cast("Page", page), lambda: spool, lambda: True, lambda: None, ignore),
+        *(lambda: cast("Page", page), lambda: spool, lambda: True, lambda: is_paused, lambda: None, ignore),
         *(structlog.get_logger(), passed.append),
     )
     async with asyncio.TaskGroup() as tasks:
@@ -119,7 +119,14 @@ async def test_packets_are_passed_on_once_while_all_tracks_are_taken(tmp_path: P
         page.why = ""
         page.has(2)
         await wait_until(lambda: passed[-1] == line(0.5))
+        is_paused = True
+        page.has(3)
+        await wait_until(lambda: page.asked[-1][0] == "stop")
+        is_paused = False
+        page.has(4)
+        await wait_until(lambda: passed[-1] == line(1.0))
         page.is_equipped = False
         await wait_until(lambda: passed[-1] is None)
         fetching.cancel()
     assert line(0.25) not in passed
+    assert line(0.75) not in passed, "of a pause"

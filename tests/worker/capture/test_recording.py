@@ -1,0 +1,210 @@
+"""What a recording does while its meeting refuses it, and when disk, store, driver or recorder fail. A stand-in for the
+recorder gives a chunk a fetch; the spool is real.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import structlog
+from playwright.async_api import Page
+
+from common.config.settings import WorkerSettings
+from common.wire.manifest import GapCause, Manifest
+from common.wire.messages import AutomaticLeave
+from common.wire.vocabulary import BotState
+from tests.waiting import wait_until
+from worker.capture.null_spool import NullSpool
+from worker.capture.progress import Opened
+from worker.capture.recording import Recording
+from worker.capture.spool import Spool
+from worker.capture.way import PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
+from worker.decide.state import Limits, SessionSettings, State
+
+IN_MEETING = State(Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, BotState.IN_MEETING)
+REFUSED = msgspec.structs.replace(IN_MEETING, refused_since=1.0)
+
+
+class StandIn:
+    """A way, and its recorder. `begun`: the cause before each part. `told`: what was called."""
+
+    name: WayName = "recorder_tab"
+    label = "by a stand-in"
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.stopped = ""
+        self.begun: list[GapCause | None] = []
+        self.told: list[str] = []
+        self.level = 1.0
+        self._at = 0.0
+        self._chunks: list[Chunk] = []
+        self._seq = 0
+
+    async def find(self, page: Page | None) -> "StandIn | None":
+        return self if self.is_open else None
+
+    async def open(self, page: Page, start: Start) -> "StandIn":
+        self.is_open, self.stopped = True, PAUSED if start.paused else ""
+        self._seq, self._chunks = start.seq, []
+        self._part = start.parts["audio"] - 1
+        if not start.paused:
+            self._begin(start.cause)
+        return self
+
+    def _begin(self, cause: GapCause | None) -> None:
+        self.begun.append(cause)
+        self._part, self._at = self._part + 1, time.time()
+
+    async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
+        self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
+        if not self.stopped:
+            media_s = time.time() - self._at
+            chunk = Chunk(self._seq, "audio", self._part, self._at, time.time(), media_s, b"sound", self.begun[-1])
+            self._chunks.append(chunk)
+            self._seq += 1
+        return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, self.level)
+
+    async def pause(self) -> None:
+        self.told.append("pause")
+        self.stopped = self.stopped or PAUSED
+
+    async def resume(self, cause: GapCause) -> None:
+        self.told.append("resume")
+        self.stopped = ""
+        self._begin(cause)
+
+    async def stop(self) -> None:
+        self.stopped = self.stopped or "asked"
+
+    async def close(self) -> None:
+        self.told.append("close")
+        self.is_open = False
+
+
+class Scene:
+    """One bot that is recorded by a stand-in. `heard`: the parts of the sound that is sent live."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "b1@1"
+        self.spool: Spool | NullSpool | None = None
+        self.stand_in = StandIn()
+        self.page: Page | None = cast("Page", object())
+        self.has_room = True
+        self.voice_at: float | None = None
+        self.story: list[str] = []
+        self.heard: list[int] = []
+        self.begun = 0
+        self.recording = Recording(
+            spool=self.open_spool,
+            way=self.stand_in,
+            options=CaptureOptions(("audio",), 96, 0, 0, 0, 0),
+            page=lambda: self.page,
+            voice_at=lambda: self.voice_at,
+            has_room=lambda: self.has_room,
+            on_began=self.note_began,
+            add_to_story=self.story.append,
+            log=structlog.get_logger(),
+            on_sound=lambda _seq, part, _chunk: self.heard.append(part),
+        )
+
+    def open_spool(self) -> Spool | NullSpool:
+        self.spool = Spool.create(self.folder, Opened("b1", 1, "room", time.time()))
+        return self.spool
+
+    def note_began(self) -> None:
+        self.begun += 1
+
+    @property
+    def made(self) -> Manifest:
+        assert isinstance(self.spool, Spool)
+        return self.spool.progress.manifest()
+
+    @asynccontextmanager
+    async def recorded(self, state: State = IN_MEETING) -> AsyncGenerator[None]:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.recording.run(), name="record")
+            self.recording.note(state)
+            yield
+            self.recording.end()
+
+
+async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_user_asks_for(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        scene.recording.note(REFUSED)
+        began = time.monotonic()
+        heard = len(scene.heard)
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+        assert time.monotonic() - began < 1.0
+        scene.recording.pause(paused=True)
+        await wait_until(lambda: scene.story[-1] == "pause its recording")
+        scene.recording.pause(paused=False)
+        await wait_until(lambda: scene.story[-1] == "resume its recording")
+        await asyncio.sleep(0.6)
+        assert (scene.stand_in.stopped, len(scene.heard)) == (PAUSED, heard)
+        scene.recording.pause(paused=True)
+        scene.recording.note(IN_MEETING)
+        await wait_until(lambda: scene.story[-1] == "record again: the meeting permits it")
+        assert scene.stand_in.stopped == PAUSED, "a user's pause is not over with the refusal"
+        scene.recording.pause(paused=False)
+        await wait_until(lambda: 1 in scene.heard)
+    assert scene.stand_in.told[:2] == ["pause", "resume"]
+    [gap] = scene.made.gaps
+    assert gap.cause == "refused"
+
+
+async def test_a_refusal_that_lasts_to_the_end_is_the_cause_of_the_gap_there_also_if_no_disk_takes_it(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        assert isinstance(scene.spool, Spool)
+        scene.spool.pause = _full
+        scene.recording.note(REFUSED)
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+        await asyncio.sleep(2.1)
+    [gap] = scene.made.gaps
+    assert gap.cause == "refused"
+    assert scene.story[-1] == "capture_failed: the disk of worker.state_dir takes nothing: No space left on device"
+
+
+async def test_of_a_meeting_that_never_permitted_it_nothing_is_left(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.recorded(REFUSED):
+        await wait_until(lambda: scene.story)
+        await asyncio.sleep(0.6)
+    assert (scene.begun, scene.stand_in.is_open, scene.heard) == (0, False, [])
+    assert not scene.folder.exists()
+    assert scene.story == ["record nothing: the meeting does not permit it"]
+
+
+async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_why(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    async with scene.recorded(REFUSED):
+        await wait_until(lambda: scene.story)
+        scene.recording.note(IN_MEETING)
+        await wait_until(lambda: scene.heard)
+    assert (scene.begun, scene.stand_in.begun) == (1, ["refused"])
+    assert [gap.cause for gap in scene.made.gaps] == ["refused"]
+
+
+async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the_meeting_refused(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path)
+    scene.stand_in.is_open, scene.stand_in._part = True, -1  # pyright: ignore[reportPrivateUsage]
+    scene.stand_in._begin(None)  # pyright: ignore[reportPrivateUsage]
+    async with scene.recorded(REFUSED):
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+    assert (scene.heard, scene.folder.exists()) == ([], True)
+
+
+def _full(change: object) -> None:
+    raise OSError(28, "No space left on device")
