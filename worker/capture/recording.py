@@ -303,18 +303,18 @@ class Recording:
             await self._note_silence()
 
     async def _note_silence(self) -> None:
-        """Somebody speaks, and the recording is silent: note the gap, and replace the recorder."""
+        """Somebody speaks, and the recording is silent: tell it, note the gap, and replace the recorder, unless it was
+        replaced lately. While it stays silent, what follows is the next gap.
+        """
         assert self.spool
         assert self._silence.silent_since is not None
         now = time.monotonic()
-        if now - self._restarted_at < RESTART_EVERY_S:
-            return
-        self._report_failure(
-            "capture_failed: what is recorded is silent, and the meeting is not; the recorder begins anew"
-        )
+        self._report_failure("capture_failed: what is recorded is silent, and the meeting is not")
         began_at = time.time() - (now - self._silence.silent_since)
         await asyncio.to_thread(self.spool.miss, progress.Missed(began_at, time.time(), "silent"))
-        await self._restart("recorder_lost")
+        self._silence.silent_since = now
+        if now - self._restarted_at >= RESTART_EVERY_S:
+            await self._restart("recorder_lost")
 
     async def _restart(self, cause: GapCause) -> None:
         self._log.warning("recorder_begins_anew", cause=cause)

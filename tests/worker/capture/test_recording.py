@@ -3,6 +3,7 @@ recorder gives a chunk a fetch; the spool is real.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
+import pytest
 import structlog
 from playwright.async_api import Page
 
@@ -143,14 +145,14 @@ async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
         assert time.monotonic() - began < 1.0
         scene.recording.pause(paused=True)
-        await wait_until(lambda: scene.story[-1] == "pause its recording")
+        await wait_until(lambda: "pause its recording" in scene.story)
         scene.recording.pause(paused=False)
-        await wait_until(lambda: scene.story[-1] == "resume its recording")
+        await wait_until(lambda: "resume its recording" in scene.story)
         await asyncio.sleep(0.6)
         assert (scene.stand_in.stopped, len(scene.heard)) == (PAUSED, heard)
         scene.recording.pause(paused=True)
         scene.recording.note(IN_MEETING)
-        await wait_until(lambda: scene.story[-1] == "record again: the meeting permits it")
+        await wait_until(lambda: "record again: the meeting permits it" in scene.story)
         assert scene.stand_in.stopped == PAUSED, "a user's pause is not over with the refusal"
         scene.recording.pause(paused=False)
         await wait_until(lambda: 1 in scene.heard)
@@ -204,6 +206,26 @@ async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the
     async with scene.recorded(REFUSED):
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
     assert (scene.heard, scene.folder.exists()) == ([], True)
+
+
+async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_just_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 0.5)
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        scene.stand_in.stopped = "tab"
+        await wait_until(lambda: 1 in scene.heard)
+        scene.stand_in.level, began_at, scene.voice_at = 0.0, time.time(), math.inf
+        await wait_until(lambda: len(scene.made.gaps) >= 3)
+        assert "capture_failed: what is recorded is silent, and the meeting is not" in scene.story
+        assert scene.stand_in.told == ["close"], "it is not replaced again"
+        monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
+        await wait_until(lambda: 2 in scene.heard)
+    lost, *silences = scene.made.gaps
+    assert (lost.cause, {gap.cause for gap in silences}) == ("tab_lost", {"silent", "recorder_lost"})
+    assert began_at - 0.5 < silences[0].began_at < silences[0].ended_at == pytest.approx(silences[1].began_at, abs=0.1)
 
 
 def _full(change: object) -> None:
