@@ -75,7 +75,8 @@ def unheard() -> None:
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
-    `spool` opens the bot's spool, a new one or one that another agent left. `way`: how it is recorded. `options`: what;
+    `spool` opens the bot's spool, a new one of a bot that came in at that time, or one that another agent left. It may
+    be called again if it raises OSError. `way`: how it is recorded. `options`: what;
     a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is
     connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`:
     whether more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's
@@ -85,7 +86,7 @@ class Recording:
 
     def __init__(
         self,
-        spool: Callable[[], Spool | NullSpool],
+        spool: Callable[[float], Spool | NullSpool],
         way: Way,
         options: CaptureOptions,
         page: Callable[[], Page | None],
@@ -164,10 +165,8 @@ class Recording:
         await self._is_in_meeting.wait()
         if self._ended.is_set():
             return
-        try:
-            self.spool = await asyncio.to_thread(self._make_spool)
-        except OSError as error:
-            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+        self.spool = await self._open_spool()
+        if self.spool is None:
             return
         delays = backoff(*REOPEN_DELAYS_S)
         failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
@@ -191,6 +190,19 @@ class Recording:
                     self._report_failure("there is no recorder; it is tried again")
         await self._finish()
 
+    async def _open_spool(self) -> Spool | NullSpool | None:
+        """The bot's spool, as soon as the disk takes one. None: the bot was out before."""
+        came_in_at, delays = time.time(), backoff(*REOPEN_DELAYS_S)
+        while not self._ended.is_set():
+            try:
+                return await asyncio.to_thread(self._make_spool, came_in_at)
+            except OSError as error:
+                self._open_cause = "disk_full" if error.errno in _DISK_FULL_ERRORS else "late"
+                self._report_disk(error)
+            await pause(self._wake, next(delays))
+            self._wake.clear()
+        return None
+
     async def _go_on(self, after_s: float) -> bool:
         """Wait for `after_s`, or until something is asked for. False: the bot is out."""
         await pause(self._wake, after_s if self._page() else ATTACH_S)
@@ -208,7 +220,7 @@ class Recording:
                 change = progress.Paused if is_wanted else progress.Resumed
                 await asyncio.to_thread(self.spool.pause, change(time.time(), cause))
             except OSError as error:
-                self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+                self._report_disk(error)
                 return
             if cause == "refused" and self._recorder is None:
                 self._open_cause = cause
@@ -260,7 +272,7 @@ class Recording:
             await asyncio.to_thread(self.spool.append, entries)
         except OSError as error:
             self._stop_cause = "disk_full" if error.errno in _DISK_FULL_ERRORS else "spool_full"
-            self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+            self._report_disk(error)
             return False
         if pulled.chunks:
             self._next_seq = pulled.chunks[-1].seq + 1
@@ -362,6 +374,9 @@ class Recording:
             if stopped in self._stopped:
                 return cause
         return "browser_gone"
+
+    def _report_disk(self, error: OSError) -> None:
+        self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
 
     def _report_failure(self, why: str) -> None:
         """Log a failure and add it to the bot's history; the same one only once."""

@@ -163,8 +163,8 @@ class Recordings:
         takes_tracks = self._settings.tracks and "audio" in kept
         spooled: tuple[Kind, ...] = (*kept, "tracks") if takes_tracks else kept
 
-        def spool() -> Spool | NullSpool:
-            return self._begin(name, join, spooled, way) if kept else NullSpool()
+        def spool(came_in_at: float) -> Spool | NullSpool:
+            return self._begin(name, join, spooled, way, came_in_at) if kept else NullSpool()
 
         def began() -> None:
             if kept:
@@ -237,7 +237,7 @@ class Recordings:
             return on_display
         return TabWay("its worker has no display" if wants_display and "video" in kinds else "")
 
-    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way) -> Spool:
+    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way, came_in_at: float) -> Spool:
         folder = self._folder / name
         if (folder / "log").exists():
             try:
@@ -245,7 +245,7 @@ class Recordings:
             except DamagedRecordingError as error:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
-        opened = Opened(join.bot_id, join.attempt, join.platform, time.time(), kinds, way.name)
+        opened = Opened(join.bot_id, join.attempt, join.platform, came_in_at, kinds, way.name)
         return Spool.create(folder, opened)
 
     def _has_room(self) -> bool:

@@ -65,10 +65,14 @@ class Spool:
 
     @classmethod
     def create(cls, folder: Path, opened: Opened) -> Self:
-        """Raises: OSError."""
+        """Raises: OSError. Then there is no folder."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = cls(folder, Progress(opened))
-        spool._write([opened])
+        try:
+            spool._write([opened])
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return spool
 
     @classmethod

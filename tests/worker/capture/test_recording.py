@@ -3,6 +3,7 @@ recorder gives a chunk a fetch; the spool is real.
 """
 
 import asyncio
+import errno
 import math
 import time
 from collections.abc import AsyncGenerator
@@ -96,6 +97,7 @@ class Scene:
         self.spool: Spool | NullSpool | None = None
         self.stand_in = StandIn()
         self.page: Page | None = cast("Page", object())
+        self.disk: OSError | None = None
         self.has_room = True
         self.voice_at: float | None = None
         self.story: list[str] = []
@@ -114,8 +116,10 @@ class Scene:
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
         )
 
-    def open_spool(self) -> Spool | NullSpool:
-        self.spool = Spool.create(self.folder, Opened("b1", 1, "room", time.time()))
+    def open_spool(self, came_in_at: float) -> Spool | NullSpool:
+        if self.disk:
+            raise self.disk
+        self.spool = Spool.create(self.folder, Opened("b1", 1, "room", came_in_at))
         return self.spool
 
     def note_began(self) -> None:
@@ -228,5 +232,29 @@ async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_ju
     assert began_at - 0.5 < silences[0].began_at < silences[0].ended_at == pytest.approx(silences[1].began_at, abs=0.1)
 
 
+@pytest.mark.parametrize(("error", "cause"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "late")])
+async def test_a_disk_that_takes_no_recording_when_the_bot_comes_in_is_tried_again_and_the_gap_says_why(
+    tmp_path: Path, error: int, cause: GapCause
+) -> None:
+    scene = Scene(tmp_path)
+    scene.disk, came_in_at = OSError(error, "it fails"), time.time()
+    async with scene.recorded():
+        await wait_until(lambda: scene.story)
+        assert scene.story == ["capture_failed: the disk of worker.state_dir takes nothing: it fails"]
+        scene.disk = None
+        await wait_until(lambda: scene.heard)
+    [gap] = scene.made.gaps
+    assert (gap.cause, gap.began_at) == (cause, pytest.approx(came_in_at, abs=0.3))
+    assert scene.made.parts[0].began_at == gap.ended_at
+
+
+async def test_a_bot_may_leave_before_the_disk_takes_anything(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.disk = OSError(errno.ENOSPC, "it fails")
+    async with scene.recorded():
+        await wait_until(lambda: scene.story)
+    assert (scene.spool, scene.stand_in.is_open) == (None, False)
+
+
 def _full(change: object) -> None:
-    raise OSError(28, "No space left on device")
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -120,6 +120,22 @@ def test_a_disk_that_is_full_keeps_what_it_has(spool: Spool, monkeypatch: pytest
     assert content(again(spool)) == b"000001002003"
 
 
+def test_a_disk_that_is_full_from_the_beginning_has_no_half_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / name_of("b1", 2)
+
+    def full(_descriptor: int, _data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            Spool.create(folder, OPENED)
+    assert not folder.exists()
+    Spool.create(folder, OPENED)
+
+
 def test_a_folder_that_holds_no_recording_is_spoiled(spool: Spool) -> None:
     spool.append(chunks(0, 1))
     (spool.folder / "segment-000000.webm").write_bytes(b"000")
