@@ -126,6 +126,7 @@ class Recording:
         self._open_cause: GapCause | None = None  # of the gap before the next recorder, if it is known
         self._next_seq = 0  # the number of the next chunk to fetch
         self._stopped: set[str] = set()  # why its kinds were no longer recorded at the last fetch
+        self._waiting = 0  # how many chunks the recorder had at the last fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
         self._restarted_at = float("-inf")
@@ -258,14 +259,28 @@ class Recording:
         return max(self._next_seq, self.spool.progress.next_seq)
 
     async def _fetch(self, recorder: Recorder) -> bool:
-        """Fetch chunks and spool them. True: the recorder has more."""
-        assert self.spool
+        """Fetch chunks and spool them. True: the recorder has more that the disk may take."""
         wanted = MOST_AT_ONCE
         if not self._has_room():
             wanted, self._stop_cause = 0, "spool_full"
             self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
         pulled = await recorder.pull(self._confirmed, wanted, self._stop_cause)
         self._stopped = set(pulled.stopped.values())
+        if not self._ended.is_set():
+            await self._follow_pause(recorder, pulled)
+        is_taken = await self._take(pulled) if wanted else False
+        if is_taken and not any(pulled.stopped.values()):
+            self._stop_cause = "agent_away"
+        more = pulled.waiting > len(pulled.chunks)
+        if not self._ended.is_set():
+            received = self._received(pulled, is_taken=is_taken)
+            await self._check(pulled, received, time.monotonic(), may_replace=is_taken and not more)
+        self._waiting = pulled.waiting
+        return more and is_taken
+
+    async def _take(self, pulled: Pulled) -> bool:
+        """Pass the chunks on and spool them. False: the disk takes nothing."""
+        assert self.spool
         entries = [_entries(chunk) for chunk in pulled.chunks]
         self._pass_on_sound(entries)
         try:
@@ -277,13 +292,13 @@ class Recording:
         if pulled.chunks:
             self._next_seq = pulled.chunks[-1].seq + 1
             self.has_new_chunks.set()
-        if not any(pulled.stopped.values()):
-            self._stop_cause = "agent_away"
-        more = pulled.waiting > len(pulled.chunks)
-        if not more and not self._ended.is_set():
-            await self._follow_pause(recorder, pulled)
-            await self._check(pulled, time.monotonic())
-        return more
+        return True
+
+    def _received(self, pulled: Pulled, *, is_taken: bool) -> set[Kind]:
+        """The kinds of which chunks came. While they stay with the recorder: all, if it has more than before."""
+        if is_taken:
+            return {chunk.kind for chunk in pulled.chunks}
+        return set(self._options.kinds) if pulled.waiting > self._waiting else set()
 
     def _pass_on_sound(self, entries: Sequence[tuple[progress.Began, progress.Chunk, bytes]]) -> None:
         for began, chunk, content in entries:
@@ -299,22 +314,25 @@ class Recording:
         elif not self.is_paused and PAUSED in pulled.stopped.values():
             await recorder.resume(self.spool.progress.pause_cause)
 
-    async def _check(self, pulled: Pulled, now: float) -> None:
-        """Replace the recorder if it stopped, stalls, or records silence while somebody speaks."""
+    async def _check(self, pulled: Pulled, received: set[Kind], now: float, *, may_replace: bool) -> None:
+        """Tell that the recorder stalls, or records silence while somebody speaks. Replace it then, and if it stopped,
+        but not as long as it has chunks that would be lost with it.
+        """
         for stopped in pulled.stopped.values():
             if stopped in _CAUSES:
-                await self._restart(_CAUSES[stopped])
+                if may_replace:
+                    await self._restart(_CAUSES[stopped])
                 return
-        received = {chunk.kind for chunk in pulled.chunks}
         fine: set[Kind] = {kind for kind in self._options.kinds if kind in received or pulled.stopped.get(kind)}
         is_recording = not pulled.stopped.get("audio", "none")
         if stalled := self._stall.stalled(now, fine):
             self._report_failure(f"capture_failed: nothing comes of the {stalled}; the recorder begins anew")
-            await self._restart("recorder_lost")
+            if may_replace:
+                await self._restart("recorder_lost")
         elif is_recording and self._silence.is_wrongly_silent(now, pulled.level, self._voice_at()):
-            await self._note_silence()
+            await self._note_silence(may_replace=may_replace)
 
-    async def _note_silence(self) -> None:
+    async def _note_silence(self, *, may_replace: bool) -> None:
         """Somebody speaks, and the recording is silent: tell it, note the gap, and replace the recorder, unless it was
         replaced lately. While it stays silent, what follows is the next gap.
         """
@@ -323,9 +341,13 @@ class Recording:
         now = time.monotonic()
         self._report_failure("capture_failed: what is recorded is silent, and the meeting is not")
         began_at = time.time() - (now - self._silence.silent_since)
-        await asyncio.to_thread(self.spool.miss, progress.Missed(began_at, time.time(), "silent"))
+        try:
+            await asyncio.to_thread(self.spool.miss, progress.Missed(began_at, time.time(), "silent"))
+        except OSError as error:
+            self._report_disk(error)
+            return
         self._silence.silent_since = now
-        if now - self._restarted_at >= RESTART_EVERY_S:
+        if may_replace and now - self._restarted_at >= RESTART_EVERY_S:
             await self._restart("recorder_lost")
 
     async def _restart(self, cause: GapCause) -> None:

@@ -29,6 +29,7 @@ from worker.capture.way import PAUSED, CaptureOptions, Chunk, Pulled, Start, Way
 from worker.decide.state import Limits, SessionSettings, State
 
 IN_MEETING = State(Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, BotState.IN_MEETING)
+SILENT = "capture_failed: what is recorded is silent, and the meeting is not"
 REFUSED = msgspec.structs.replace(IN_MEETING, refused_since=1.0)
 
 
@@ -44,16 +45,17 @@ class StandIn:
         self.begun: list[GapCause | None] = []
         self.told: list[str] = []
         self.level = 1.0
+        self.is_stuck = False
         self._at = 0.0
         self._chunks: list[Chunk] = []
-        self._seq = 0
+        self.seq = 0
 
     async def find(self, page: Page | None) -> "StandIn | None":
         return self if self.is_open else None
 
     async def open(self, page: Page, start: Start) -> "StandIn":
         self.is_open, self.stopped = True, PAUSED if start.paused else ""
-        self._seq, self._chunks = start.seq, []
+        self.seq, self._chunks = start.seq, []
         self._part = start.parts["audio"] - 1
         if not start.paused:
             self._begin(start.cause)
@@ -65,11 +67,11 @@ class StandIn:
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
         self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
-        if not self.stopped:
+        if not self.stopped and not self.is_stuck:
             media_s = time.time() - self._at
-            chunk = Chunk(self._seq, "audio", self._part, self._at, time.time(), media_s, b"sound", self.begun[-1])
+            chunk = Chunk(self.seq, "audio", self._part, self._at, time.time(), media_s, b"sound", self.begun[-1])
             self._chunks.append(chunk)
-            self._seq += 1
+            self.seq += 1
         return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, self.level)
 
     async def pause(self) -> None:
@@ -166,13 +168,13 @@ async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_
 
 
 async def test_a_refusal_that_lasts_to_the_end_is_the_cause_of_the_gap_there_also_if_no_disk_takes_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(tmp_path)
     async with scene.recorded():
         await wait_until(lambda: scene.heard)
         assert isinstance(scene.spool, Spool)
-        scene.spool.pause = _full
+        monkeypatch.setattr(scene.spool, "pause", _full)
         scene.recording.note(REFUSED)
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
         await asyncio.sleep(2.1)
@@ -223,7 +225,7 @@ async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_ju
         await wait_until(lambda: 1 in scene.heard)
         scene.stand_in.level, began_at, scene.voice_at = 0.0, time.time(), math.inf
         await wait_until(lambda: len(scene.made.gaps) >= 3)
-        assert "capture_failed: what is recorded is silent, and the meeting is not" in scene.story
+        assert SILENT in scene.story
         assert scene.stand_in.told == ["close"], "it is not replaced again"
         monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
         await wait_until(lambda: 2 in scene.heard)
@@ -256,5 +258,50 @@ async def test_a_bot_may_leave_before_the_disk_takes_anything(tmp_path: Path) ->
     assert (scene.spool, scene.stand_in.is_open) == (None, False)
 
 
-def _full(change: object) -> None:
+@pytest.mark.parametrize("is_disk", [False, True])
+async def test_while_nothing_can_be_spooled_a_recording_is_paused_and_told_of_silence_and_keeps_its_recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_disk: bool
+) -> None:
+    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 0.5)
+    monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        assert isinstance(scene.spool, Spool)
+        append = scene.spool.append
+        if is_disk:
+            monkeypatch.setattr(scene.spool, "append", _full)
+        else:
+            scene.has_room = False
+        scene.recording.pause(paused=True)
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+        scene.recording.pause(paused=False)
+        await wait_until(lambda: not scene.stand_in.stopped)
+        scene.stand_in.level, scene.voice_at = 0.0, math.inf
+        await wait_until(lambda: SILENT in scene.story)
+        await wait_until(lambda: [gap.cause for gap in scene.made.gaps].count("silent") >= 2)
+        assert scene.stand_in.told == ["pause", "resume"], "what the recorder has is not thrown away"
+        waiting = scene.stand_in.seq
+        monkeypatch.setattr(scene.spool, "append", append)
+        scene.has_room = True
+        await wait_until(lambda: "close" in scene.stand_in.told)
+    assert scene.spool.progress.next_seq >= waiting
+
+
+async def test_a_recorder_that_stalls_while_nothing_can_be_spooled_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.stall.STALLED_AFTER_S", 1.5)
+    stalled = "capture_failed: nothing comes of the audio; the recorder begins anew"
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        scene.has_room = False
+        await asyncio.sleep(2)
+        assert stalled not in scene.story, "chunks still come, though nobody takes them"
+        scene.stand_in.is_stuck = True
+        await wait_until(lambda: stalled in scene.story)
+
+
+def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
