@@ -233,6 +233,7 @@ class Recording:
         if recorder is None and not self._is_refused:
             recorder = await self._open(page)
         if recorder:
+            self._open_cause = None
             self._stall.reset(time.monotonic())
             self._on_recorder()
         return recorder
@@ -248,7 +249,6 @@ class Recording:
         recorder = await self._way.open(page, start)
         if not so_far.has_begun:
             self._on_began()
-        self._open_cause = None
         self._log.info("recording_began", parts=parts)
         return recorder
 

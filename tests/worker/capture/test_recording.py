@@ -66,6 +66,8 @@ class StandIn:
         self._part, self._at = self._part + 1, time.time()
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
+        if not self.is_open:
+            raise OSError("there is no recorder")
         self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
         if not self.stopped and not self.is_stuck:
             media_s = time.time() - self._at
@@ -211,7 +213,12 @@ async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the
     scene.stand_in._begin(None)  # pyright: ignore[reportPrivateUsage]
     async with scene.recorded(REFUSED):
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
-    assert (scene.heard, scene.folder.exists()) == ([], True)
+        assert (scene.heard, scene.folder.exists()) == ([], True)
+        scene.recording.note(IN_MEETING)
+        await wait_until(lambda: scene.heard)
+        scene.stand_in.is_open = False
+        await wait_until(lambda: len(scene.stand_in.begun) == 3)
+    assert scene.stand_in.begun == [None, "refused", "recorder_lost"]
 
 
 async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_just_before(
