@@ -175,6 +175,7 @@ class Recording:
             page = self._page()
             if page is None:
                 self._recorder = None
+                self._report_if_long(failing_since, "nothing is fetched: the browser is not connected")
                 continue
             try:
                 await self._note_pauses()
@@ -187,8 +188,7 @@ class Recording:
             except CAPTURE_ERRORS as error:
                 self._recorder, next_delay_s = None, next(delays)
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
-                if time.monotonic() - failing_since >= WARN_AFTER_S:
-                    self._report_failure("there is no recorder; it is tried again")
+                self._report_if_long(failing_since, "there is no recorder; it is tried again")
         await self._finish()
 
     async def _open_spool(self) -> Spool | NullSpool | None:
@@ -399,6 +399,10 @@ class Recording:
 
     def _report_disk(self, error: OSError) -> None:
         self._report_failure(f"the disk of worker.state_dir takes nothing: {error.strerror}")
+
+    def _report_if_long(self, failing_since: float, why: str) -> None:
+        if time.monotonic() - failing_since >= WARN_AFTER_S:
+            self._report_failure(why)
 
     def _report_failure(self, why: str) -> None:
         """Log a failure and add it to the bot's history; the same one only once."""

@@ -310,5 +310,23 @@ async def test_a_recorder_that_stalls_while_nothing_can_be_spooled_is_told(
         await wait_until(lambda: stalled in scene.story)
 
 
+async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_recorded_meanwhile_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recording.WARN_AFTER_S", 1.0)
+    scene, page = Scene(tmp_path), cast("Page", object())
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        scene.page = None
+        await asyncio.sleep(0.6)
+        assert scene.story == []
+        await wait_until(lambda: scene.story)
+        scene.page = page
+        heard = len(scene.heard)
+        await wait_until(lambda: len(scene.heard) > heard)
+    assert scene.story == ["capture_failed: nothing is fetched: the browser is not connected"]
+    assert (scene.stand_in.begun, scene.made.gaps) == ([None], [])
+
+
 def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
