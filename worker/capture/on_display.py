@@ -1,8 +1,8 @@
 """Records what a worker's virtual display shows and its sound server plays, by an ffmpeg in the worker's process group.
 
 The ffmpeg goes on without the agent. It writes files of a second of each kind into the worker's folder. A file that is
-complete gets its number, by being renamed, and is removed when the agent has confirmed it. So an agent that comes later
-finds all of it, with the same numbers:
+complete gets its number, by being renamed, and is removed when the agent has confirmed it. Only their owner may read
+any of the files. So an agent that comes later finds all of it, with the same numbers:
 
     STATE_DIR/workers/WORKER_ID/capture/state.json           what is recorded, and why it stopped
                                        /runs/RUN/run.json    what its chunks say about their parts
@@ -50,7 +50,8 @@ ENDED: Final = (0, 255)
 # Where the page is on the display: below the window's tabs and its address.
 _PLACE: Final = "[screenX + (outerWidth - innerWidth) / 2, screenY + outerHeight - innerHeight].map(Math.round)"
 # A shell that is no terminal's has its children ignore SIGINT. SIGTERM ends ffmpeg in good order too.
-_SCRIPT: Final = """{command} </dev/null >/dev/null 2>{run}/complaint &
+_SCRIPT: Final = """umask 077
+{command} </dev/null >/dev/null 2>{run}/complaint &
 ffmpeg=$!
 echo $ffmpeg >{run}/pid.new && mv {run}/pid.new {run}/pid
 while sleep {look_s}; do
@@ -171,14 +172,14 @@ class DisplayRecorder:
         number = state.run + 1
         run, part_at = self._run(number), time.time()
         run.mkdir(mode=0o700, parents=True)
-        (run / "run.json").write_bytes(msgspec.json.encode(_Run(state.parts, part_at, cause)))
-        (run / "fetched").touch()
+        _keep(run / "run.json", msgspec.json.encode(_Run(state.parts, part_at, cause)))
+        _keep(run / "fetched")
         command = shlex.join([shutil.which("ffmpeg") or "ffmpeg", *_arguments(state, run, part_at)])
         # The display's number is known to the worker's processes only.
         command = command.replace("DISPLAY+", '"$DISPLAY"+')
         look_s = max(0.5, state.buffer_s / 20)
         script = _SCRIPT.format(command=command, run=shlex.quote(str(run)), look_s=look_s, buffer_s=state.buffer_s)
-        (run / "script").write_text(script)
+        _keep(run / "script", script.encode())
         display.order(self._folder, run / "script")
         parts: dict[Kind, int] = {kind: part + 1 for kind, part in state.parts.items()}
         self._write(msgspec.structs.replace(state, run=number, parts=parts, stopped=""))
@@ -288,8 +289,14 @@ class DisplayRecorder:
 
     def _write(self, state: _State) -> None:
         unfinished = self._capture / "state.new"
-        unfinished.write_bytes(msgspec.json.encode(state))
+        _keep(unfinished, msgspec.json.encode(state))
         unfinished.rename(_state_file(self._folder))
+
+
+def _keep(path: Path, content: bytes = b"") -> None:
+    """Write a file that only its owner may read."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def _state_file(folder: Path) -> Path:

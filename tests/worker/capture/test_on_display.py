@@ -340,6 +340,10 @@ async def test_one_that_begins_paused_records_nothing_until_it_is_resumed(worker
     assert (resumed.chunks[0].part, resumed.chunks[0].cause) == (3, "refused")
     await recorder.pause()
     await recorder.pause()
+    kept = {path.name: path.stat().st_mode & 0o777 for path in (worker / "capture").rglob("*") if path.is_file()}
+    assert set(kept) >= {"state.json", "run.json", "fetched", "script", "pid", "exit", "complaint"}
+    assert any("audio" in name for name in kept)
+    assert set(kept.values()) == {0o600}, "also if the agent's own umask lets others read"
     assert (await recorder.pull(7, 60, None)).stopped == {"audio": PAUSED}
 
 
