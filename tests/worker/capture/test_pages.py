@@ -6,6 +6,7 @@ tried.
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import groupby
 from typing import Final
@@ -17,13 +18,14 @@ from common.config.settings import WorkerSettings
 from common.wire.manifest import AUDIO
 from common.wire.messages import BotMoved
 from common.wire.vocabulary import BotState, Reason
+from lab.platforms.meeting import Meeting
 from lab.platforms.scenario import Scenario
 from lab.platforms.site import Site, serving
 from lab.platforms.trial import browser_for
 from lab.recorded.received import RATE, level, listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, story
-from tests.worker.conftest import pool_with
+from tests.worker.conftest import Harness, pool_with
 from worker.chromium.driver import Driver
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -50,21 +52,20 @@ def phases(samples: list[float]) -> list[tuple[bool, float]]:
     return [(is_loud, sum(s for _, s in run)) for is_loud, run in groupby(long_ones, lambda run: run[0])]
 
 
-@pytest.mark.parametrize(
-    "platform", [pytest.param(each, marks=() if each == "google_meet" else pytest.mark.long) for each in CODES]
-)
-async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_connections(
+def is_so(recorded: Recorded, does_speak: bool) -> bool:
+    """Whether the page's connections received a voice within the last second, or none."""
+    voice_at = recorded.active._voice_at()  # pyright: ignore[reportPrivateUsage]
+    return does_speak is (voice_at is not None and time.monotonic() - voice_at < 1.0)
+
+
+@asynccontextmanager
+async def recorded_on(
     recorded: Recorded, driver: Driver, site: Site, platform: str
-) -> None:
+) -> AsyncGenerator[tuple[Harness, Meeting]]:
+    """A bot that is recorded in a meeting of that platform's page."""
     meeting = site.arrange(platform, CODES[platform], SCENARIO)
     settings = WorkerSettings(memory_reserve_mb=0, chromium_arguments=site.chromium_flags())
     recordings = recorded.recordings
-
-    def is_so(does_speak: bool) -> bool:
-        """Whether the page's connections received a voice within the last second, or none."""
-        voice_at = recorded.active._voice_at()  # pyright: ignore[reportPrivateUsage]
-        return does_speak is (voice_at is not None and time.monotonic() - voice_at < 1.0)
-
     async with pool_with(
         recorded.folder.parent, settings, driver, recordings.record, recorded.settings, recordings.equip
     ) as harness:
@@ -73,11 +74,21 @@ async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_conn
         harness.pool.begin(harness.join(platform=platform))
         await wait_until(lambda: any(move.state is BotState.IN_MEETING for move in harness.seen(BotMoved)))
         await wait_until(lambda: recorded.reports and recorded.spooled)
+        yield harness, meeting
+
+
+@pytest.mark.parametrize(
+    "platform", [pytest.param(each, marks=() if each == "google_meet" else pytest.mark.long) for each in CODES]
+)
+async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_connections(
+    recorded: Recorded, driver: Driver, site: Site, platform: str
+) -> None:
+    async with recorded_on(recorded, driver, site, platform) as (harness, meeting):
         for does_speak in (True, False, True):
             meeting.tone("Ann", loud=does_speak)
             if not does_speak:
                 meeting.turn("rewire")
-            await wait_until(partial(is_so, does_speak))
+            await wait_until(partial(is_so, recorded, does_speak))
             await asyncio.sleep(PHASE_S)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
@@ -89,3 +100,31 @@ async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_conn
         del heard[0]
     assert [is_loud for is_loud, _ in heard[:3]] == [True, False, True]
     assert min(seconds for _, seconds in heard[:3]) >= PHASE_S / 2
+
+
+@pytest.mark.long
+async def test_nothing_is_recorded_while_the_page_says_that_the_host_does_not_permit_it(
+    recorded: Recorded, driver: Driver, site: Site
+) -> None:
+    async with recorded_on(recorded, driver, site, "zoom") as (harness, meeting):
+        meeting.tone("Ann", loud=True)
+        await wait_until(partial(is_so, recorded, True))
+        await asyncio.sleep(PHASE_S)
+        meeting.turn("recording_denied")
+        await wait_until(lambda: "record nothing: the meeting does not permit it" in story(harness))
+        recorded.recordings.pause("b1", 1, paused=False)
+        await asyncio.sleep(2 * PHASE_S)
+        assert recorded.parts == 1
+        meeting.turn("meeting")
+        await wait_until(lambda: recorded.parts == 2)
+        await asyncio.sleep(2 * PHASE_S)
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        await harness.gone()
+    made = await finished(recorded)
+    [gap] = [gap for gap in made.gaps if gap.cause != "late"]
+    assert gap.cause == "refused"
+    assert gap.ended_at - gap.began_at > PHASE_S
+    heard = listen(recorded.file(AUDIO)).left
+    inside = slice(*(round((at - made.began_at) * RATE) for at in (gap.began_at + 0.5, gap.ended_at - 0.5)))
+    assert level(heard[inside]) < 0.001
+    assert max(level(heard[: inside.start][-RATE:]), level(heard[inside.stop :])) > LOUD / 2
