@@ -154,11 +154,20 @@ async def pool_with(
 
 
 @asynccontextmanager
-async def pool_with_own_driver(state_dir: Path, settings: WorkerSettings) -> AsyncGenerator[Harness]:
+async def pool_with_own_driver(
+    state_dir: Path,
+    settings: WorkerSettings,
+    recorders: Recorders = unrecorded,
+    capture: CaptureSettings | None = None,
+    equip: Callable[[Page], Awaitable[None]] = as_it_is,
+) -> AsyncGenerator[Harness]:
     """For what happens when that dies."""
     driver = Driver()
     await driver.start()
-    async with pool_with(state_dir, settings, driver) as harness, asyncio.TaskGroup() as tasks:
+    async with (
+        pool_with(state_dir, settings, driver, recorders, capture, equip) as harness,
+        asyncio.TaskGroup() as tasks,
+    ):
         tending = tasks.create_task(driver.tend(harness.pool.reconnect), name="tend the driver")
         yield harness
         tending.cancel()
