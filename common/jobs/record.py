@@ -181,7 +181,7 @@ class Record(Job, frozen=True, kw_only=True):
             " `expired` when it was deleted because its time was over"
         ),
     ] = ""
-    recorded_attempt: Annotated[int, _is("the attempt of which `manifest_status` is")] = 0
+    recorded_attempt: Annotated[int, _is("the latest attempt that was recorded")] = 0
     audio_status: Annotated[
         str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")
     ] = ""

@@ -8,48 +8,63 @@ import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "poolmgr-workshop-"
-_YOUNG_S: Final = 60.0
-"""One that is younger may just not be locked yet."""
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def workshop() -> Generator[Path]:
     """An empty folder, which is removed with all that is in it. Raises: OSError."""
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, _opened(folder) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(folder)
+    while True:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, suppress(_GoneError), _locked(folder):
+            yield Path(folder)
+            return
 
 
 def sweep() -> int:
     """Remove what killed processes of this user left behind. Returns how many folders that were."""
-    found = Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")
+    try:
+        found = [*Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")]
+    except OSError:  # there is no folder that can be written to: nothing can have been left in it
+        return 0
     return sum(_is_removed(folder) for folder in found)
+
+
+class _GoneError(Exception):
+    """A sweep removed the folder before it was locked."""
+
+
+@contextmanager
+def _locked(folder: str) -> Generator[None]:
+    """Raises: _GoneError, OSError."""
+    try:
+        lock = os.open(folder, _FOLDER)
+    except FileNotFoundError as error:
+        raise _GoneError from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.fstat(lock).st_nlink:
+            raise _GoneError
+        yield
+    finally:
+        os.close(lock)
 
 
 def _is_removed(folder: Path) -> bool:
     try:
-        seen = folder.lstat()
-        if seen.st_uid != os.getuid() or time.time() - seen.st_mtime < _YOUNG_S:
+        if folder.lstat().st_uid != os.getuid():
             return False
-        with _opened(str(folder)) as lock:
+        lock = os.open(folder, _FOLDER)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
+        finally:
+            os.close(lock)
     except OSError:  # somebody works in it, or it is gone
         return False
     return True
-
-
-@contextmanager
-def _opened(folder: str) -> Generator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

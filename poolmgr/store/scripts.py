@@ -66,6 +66,7 @@ def submit(
     submitted: Key,
     owned: Key,
     actions: Key,
+    expiring: Key,
     idempotency: OptionalKey,
     dedup: OptionalKey,
     meeting: OptionalKey,

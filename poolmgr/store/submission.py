@@ -65,6 +65,7 @@ class Submissions:
             submitted=k.submitted(submission.bot_id),
             owned=k.owned(submission.owner),
             actions=k.actions,
+            expiring=k.recordings_expiring,
             idempotency=k.idempotency(submission.owner, key) if key else None,
             dedup=k.deduplication(submission.deduplication_key) if submission.deduplication_key else None,
             meeting=k.meeting(submission.held_meeting) if submission.held_meeting else None,

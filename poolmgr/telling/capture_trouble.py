@@ -18,7 +18,7 @@ def capture_trouble(entries: Sequence[Entry], attempt: int) -> list[str]:
     Sentences: none has what a store answered, for that names the operator's machines.
     """
     lines = [entry.did for entry in entries if entry.what is What.SAW and entry.attempt == attempt]
-    failures = dict.fromkeys(line for line in lines if line.startswith(_FAILED))
+    failures = [*dict.fromkeys(line for line in reversed(lines) if line.startswith(_FAILED))][::-1]
     of_store = [line for line in lines if line.startswith((_AWAY, _DISK, _BACK))]
     now = [line.partition(": ")[0] for line in of_store[-1:] if not line.startswith(_BACK)]
     return [*failures, *now][-_MOST:]

@@ -74,8 +74,9 @@ class Recordings(OnRedis):
     def an_agent_reports(self, offset: int, finished: bool) -> None:
         attempt = self.attempt + offset
         before, expiring = self.status, self.plain.scores[self.keys.recordings_expiring]
-        if 0 < self.of < attempt:
-            before = ""
+        is_told = self.state == "over" and before != "recording"
+        if (0 < self.of < attempt or before == "") and before != "expired":
+            before = "skipped" if is_told else ""
         follows = before in ("", "recording", "skipped") if finished else before == ""
         if attempt == self.attempt and follows:
             if 0 < self.of < attempt:
@@ -133,6 +134,8 @@ class Recordings(OnRedis):
         assert [part.decode() if part else "" for part in said] == [self.status, str(self.of or "")]
         if self.status == "recording" and self.of == self.attempt:
             assert "b1" not in held.get(self.keys.recordings_expiring, {}), "it may be deleted in mid-call"
+        if self.status == "recording" and self.state == "over":
+            assert "b1" in held.get(self.keys.recordings_due, {}), "nobody waits for its files"
 
 
 def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis_server: str) -> None:
@@ -142,13 +145,14 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("recorded", "if is_anew then before = '' end", ""),
+        ("recorded", "(is_anew or before == '')", "before == ''"),
+        ("recorded", "is_told and 'skipped' or ''", "''"),
         ("recorded", "if is_anew then redis.call('ZREM', expiring, bot_id) end", ""),
         ("recorded", "tonumber(of) < attempt", "tonumber(of) <= attempt"),
         ("recorded", "tonumber(latest) ~= attempt or", ""),
         ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired')", ""),
     ],
-    ids=["never again", "deleted in mid-call", "twice", "of an earlier attempt", "still there"],
+    ids=["never again", "waited for by nobody", "deleted in mid-call", "twice", "of an earlier attempt", "still there"],
 )
 def test_a_script_that_forgets_a_condition_is_found_out(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str

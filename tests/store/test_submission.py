@@ -43,6 +43,16 @@ async def test_a_submitted_job_is_on_the_list_found_and_counted(
     assert await submissions.find("b2") is None
 
 
+async def test_an_id_is_taken_while_what_was_recorded_of_such_a_bot_is_kept_or_was_deleted_lately(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    await redis.zadd(keys.recordings_expiring, {"b1": 1e12})
+    await redis.expire(keys.recordings_expiring, 600)
+    assert await submissions.submit(submission("b1")) == Outcome(Verdict.ID_TAKEN, "b1")
+    await redis.zrem(keys.recordings_expiring, "b1")
+    assert (await submissions.submit(submission("b1"))).verdict is Verdict.SUBMITTED
+
+
 async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, submissions: Submissions) -> None:
     await submissions.submit(submission("b1"))
     assert not await submissions.taken("b1")

@@ -17,8 +17,8 @@ def test_only_what_the_attempt_said_of_its_recording_counts() -> None:
 
 
 def test_of_many_failures_the_latest_ten_are_told_each_once() -> None:
-    story = said(*(f"capture_failed: {number}" for number in range(30)), "capture_failed: 29")
-    assert capture_trouble(story, 1) == [f"capture_failed: {number}" for number in range(20, 30)]
+    story = said(*(f"capture_failed: {number}" for number in range(30)), "capture_failed: 3", "capture_failed: 29")
+    assert capture_trouble(story, 1) == [f"capture_failed: {number}" for number in (*range(21, 29), 3, 29)]
 
 
 def test_that_the_store_is_away_or_the_disk_fails_is_told_while_it_is() -> None:

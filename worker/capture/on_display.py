@@ -191,7 +191,9 @@ class DisplayRecorder:
         if state.stopped:
             return
         run, is_told = self._run(state.run), False
-        self._write(msgspec.structs.replace(state, stopped="recorder" if (run / "exit").exists() else why))
+        if (run / "exit").exists():
+            why = FULL if (run / "full").exists() else "recorder"
+        self._write(msgspec.structs.replace(state, stopped=why))
         began = time.monotonic()
         deadline = began + 2 * END_S
         while not (run / "exit").exists() and (now := time.monotonic()) < deadline:
@@ -199,7 +201,7 @@ class DisplayRecorder:
             is_late = now > began + END_S
             if pid and not _is_ffmpeg(pid, run):  # perhaps it was killed together with the shell that notes its end
                 deadline = min(deadline, now + NOTED_S)
-                if not is_told:
+                if not is_told and why == ASKED:
                     self._write(msgspec.structs.replace(state, stopped=GONE))
             elif pid and (is_late or not is_told):
                 with suppress(ProcessLookupError):
@@ -224,10 +226,10 @@ class DisplayRecorder:
             state = msgspec.structs.replace(state, stopped=FULL if (run / "full").exists() else "recorder")
             self._write(state)
         stopped = state.stopped
-        if stopped == FULL and not self._is_over and len(waiting) <= _most(state) / 2:
+        if stopped == FULL and cause is not None and not self._is_over and len(waiting) <= _most(state) / 2:
             self._begin_run(state, cause)
         given = [self._chunk(numbered, state) for numbered in waiting[:wanted]]
-        return Pulled(given, len(waiting), dict.fromkeys(state.options.kinds, stopped), self._heard(given, state))
+        return Pulled(given, len(waiting), dict.fromkeys(state.options.kinds, stopped), self._heard(waiting, state))
 
     def _number(self, state: _State, confirmed: int) -> list[_Numbered]:
         """Give numbers to what is complete, and remove what is confirmed. Returns what waits, in order."""
@@ -271,11 +273,12 @@ class DisplayRecorder:
         times = run.part_at, path.stat().st_mtime, media_s
         return Chunk(seq, kind, run.parts[kind], *times, path.read_bytes(), run.cause)
 
-    def _heard(self, chunks: list[Chunk], state: _State) -> float:
+    def _heard(self, waiting: list[_Numbered], state: _State) -> float:
         """0 while the latest chunk of sound is digital silence, 1 otherwise."""
-        for chunk in chunks:
-            if chunk.kind == "audio":
-                self._level = float(len(chunk.content) > SILENT_BYTES_PER_S * state.chunk_ms / 1000)
+        latest = next((each for each in reversed(waiting) if each.kind == "audio"), None)
+        if latest:
+            size = (self._capture / "chunks" / latest.name).stat().st_size
+            self._level = float(size > SILENT_BYTES_PER_S * state.chunk_ms / 1000)
         return self._level
 
     def _run(self, number: int) -> Path:

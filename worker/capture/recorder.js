@@ -228,7 +228,7 @@
   let isOver = false;
 
   // The oldest chunks, at most `wanted`. Chunks before `confirmed` are dropped: the agent has them on its disk. `cause`:
-  // why nobody fetched chunks, if the buffer was full.
+  // why nobody fetched chunks, if the buffer was full; without one nothing begins anew.
   async function pull(confirmed, wanted, cause) {
     await last;
     chunks = chunks.filter((chunk) => chunk.seq >= confirmed);
@@ -236,7 +236,7 @@
     for (const [kind, its] of Object.entries(recorders)) {
       const waiting = chunks.filter((chunk) => chunk.kind === kind).length;
       const hasRoom = waiting <= its.most / 2;
-      if (its.stopped === "full" && hasRoom && !isOver && its.track.readyState === "live") begin(kind, cause);
+      if (its.stopped === "full" && hasRoom && cause && !isOver && its.track.readyState === "live") begin(kind, cause);
       stopped[kind] = its.stopped;
     }
     const given = chunks.slice(0, wanted).map((chunk) => ({ ...chunk, data: toText(chunk.data) }));

@@ -146,7 +146,9 @@ class Recording:
     @property
     def is_paused(self) -> bool:
         """Whether nothing may be recorded now: somebody asked for it, or the meeting does not permit it."""
-        return self._is_refused or (self.spool is not None and self.spool.progress.is_paused)
+        if self._is_refused or self._wants_pause is None:
+            return self._is_refused or (self.spool is not None and self.spool.progress.is_paused)
+        return self._wants_pause  # whether or not the disk took a note of it
 
     def pause(self, *, paused: bool) -> None:
         """Stop recording for a while, or go on if the meeting permits it. May be called at any time; idempotent."""
@@ -235,6 +237,7 @@ class Recording:
         if recorder:
             self._open_cause = None
             self._stall.reset(time.monotonic())
+            self._silence.reset()
             self._on_recorder()
         return recorder
 
@@ -264,7 +267,7 @@ class Recording:
         if not self._has_room():
             wanted, self._stop_cause = 0, "spool_full"
             self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
-        pulled = await recorder.pull(self._confirmed, wanted, self._stop_cause)
+        pulled = await recorder.pull(self._confirmed, wanted, None if self.is_paused else self._stop_cause)
         self._stopped = set(pulled.stopped.values())
         if not self._ended.is_set():
             await self._follow_pause(recorder, pulled)
@@ -325,8 +328,10 @@ class Recording:
                 return
         fine: set[Kind] = {kind for kind in self._options.kinds if kind in received or pulled.stopped.get(kind)}
         is_recording = not pulled.stopped.get("audio", "none")
+        if not is_recording:
+            self._silence.reset()
         if stalled := self._stall.stalled(now, fine):
-            self._report_failure(f"capture_failed: nothing comes of the {stalled}; the recorder begins anew")
+            self._report_failure(f"capture_failed: nothing comes of the {stalled}")
             if may_replace:
                 await self._restart("recorder_lost")
         elif is_recording and self._silence.is_wrongly_silent(now, pulled.level, self._voice_at()):
@@ -363,7 +368,8 @@ class Recording:
         """Fetch the rest, if the recorder still answers. If the meeting never permitted recording, nothing is left."""
         assert self.spool
         if self._is_refused and self._recorder is None and not self.spool.progress.has_begun:
-            await asyncio.to_thread(self.spool.remove)
+            with suppress(OSError):  # whatever the disk keeps of it has no sound
+                await asyncio.to_thread(self.spool.remove)
             return
         cause: GapCause = "browser_gone"
         recorder = self._recorder

@@ -152,6 +152,9 @@ async def _new_tab(page: Page) -> Page:
     meeting's page may open others at the same time.
     """
     context = page.context
+    for left in context.pages:  # one that was not ready in time
+        if left.url == ADDRESS:
+            await left.close()
     before = context.pages
     session = await context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]

@@ -89,7 +89,7 @@ class Recorder(Protocol):
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
         """The oldest chunks from `confirmed` on, at most `wanted`. The recorder drops earlier ones. `cause`: why nobody
-        fetched chunks, if the recorder stopped because its buffer was full.
+        fetched chunks, if the recorder stopped because its buffer was full; without one it does not begin anew.
         """
         ...
 

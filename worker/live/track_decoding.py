@@ -3,7 +3,6 @@ of its own, as decoding.py has.
 """
 
 import base64
-import binascii
 import math
 import queue
 import threading
@@ -67,7 +66,7 @@ class _Track:
         """What is complete after this packet, of a tenth of a second each. `step`: when it came. An empty one is left
         out: the codec would take it for the end, and decode nothing after it.
 
-        Raises: av.error.FFmpegError, binascii.Error. Then the next packet can be decoded.
+        Raises: av.error.FFmpegError, ValueError: it is no base64. Then the next packet can be decoded.
         """
         data = base64.b64decode(text, validate=True)
         if not data:
@@ -161,7 +160,7 @@ class TrackDecoder:
         for came_ms, rtp, text in sorted(of.packets, key=lambda packet: (packet[1] - of.packets[0][1] + _LATE) % _TURN):
             try:
                 done = track.decode(came_ms, rtp, text, self._step(came_ms))
-            except (av.error.FFmpegError, binascii.Error) as error:
+            except (av.error.FFmpegError, ValueError) as error:
                 self._undecoded.note(type(error).__name__)
                 continue
             for pcm in done:

@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 _PLAYERS: Final = f"{', '.join(player.PLAYERS[:-1])} or {player.PLAYERS[-1]}"
 _LOOK_S: Final = 1.0
 _NOTHING_NEW_S: Final = MADE_WITHIN_S
-"""An agent that still records or makes files puts something into the store before that."""
+"""An agent that makes files puts something into the store before that."""
 _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks": "sound tracks"}
 
 
@@ -60,10 +60,10 @@ _NAMED: Final[dict[Kind, str]] = {"audio": "sound", "video": "picture", "tracks"
     show_default=True,
     help="With --save: the sound as it is, Opus in an Ogg, or as AAC in an M4A.",
 )
-@click.option("--play", "aloud", is_flag=True, help=f"Play the picture, or else the sound: by {_PLAYERS}.")
+@click.option("--play", "plays", is_flag=True, help=f"Play the picture, or else the sound: by {_PLAYERS}.")
 @click.option("--manifest", "whole", is_flag=True, help="Print the manifest, as the store has it.")
 @click.option("--transcript", "words", is_flag=True, help="Print what was said, by whom and when.")
-@with_waiting("until the files are made; say what is waited for. It ends when nothing more came for an hour")
+@with_waiting("until the files are made; say what is waited for. It ends when nothing more came in an hour after it")
 @with_session
 def recording(
     session: Session,
@@ -72,7 +72,7 @@ def recording(
     attempt: int | None,
     folder: Path | None,
     form: str,
-    aloud: bool,
+    plays: bool,
     whole: bool,
     words: bool,
     wait: bool,
@@ -97,7 +97,7 @@ def recording(
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --json | jq .gaps
       poolmgr recording 7f6b0f0c8e4b4c1c9a3d5e2f1a0b9c8d --transcript
     """
-    if aloud and (whole or words or folder):
+    if plays and (whole or words or folder):
         raise click.UsageError("--play goes with none of --manifest, --transcript and --save")
     if wait and words:
         raise click.UsageError("--wait is for the files, not for --transcript")
@@ -120,7 +120,7 @@ def recording(
             console().print(line)
     if folder:
         _save(session, found, folder, form)
-    if aloud:
+    if plays:
         _play(session, found)
 
 
@@ -147,7 +147,7 @@ async def _made(session: Session, found: Manifest) -> Manifest:
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not on_terminal) as line:
         task = line.add_task("", total=None)
         while not found.finished:
-            if time.monotonic() - changed_at > _NOTHING_NEW_S:
+            if found.ended_at is not None and time.monotonic() - changed_at > _NOTHING_NEW_S:
                 fail("nothing more came for an hour: see `poolmgr explain`", EXIT_FAILED)
             waits_for = "the meeting goes on" if found.ended_at is None else "the files are being made"
             if told != waits_for and not on_terminal:

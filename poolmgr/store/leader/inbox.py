@@ -75,8 +75,8 @@ class Jobs:
         return [first, *await more.run(self._redis)]
 
     async def conflicts(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """The existing bots that conflict with some of `jobs`: `BOT_ID` -> bot where the id is in use, `key KEY` -> bot
-        where the deduplication_key is.
+        """The existing bots that conflict with some of `jobs`: `BOT_ID` -> bot where the id is in use, or what was
+        recorded of such a bot is kept, or was deleted lately; `key KEY` -> bot where the deduplication_key is in use.
         """
         asked: list[str] = []
         pipeline = self._redis.pipeline(transaction=False)
@@ -84,13 +84,19 @@ class Jobs:
             if job.bot_id:
                 asked.append(job.bot_id)
                 pipeline.hget(self._keys.bot(job.bot_id), "bot_id")
+                asked.append(job.bot_id)
+                pipeline.zscore(self._keys.recordings_expiring, job.bot_id)
             if job.deduplication_key:
                 asked.append(f"key {job.deduplication_key}")
                 pipeline.get(self._keys.deduplication(job.deduplication_key))
         if not asked:
             return {}
-        answers: list[bytes | None] = await pipeline.execute()
-        return {name: found.decode() for name, found in zip(asked, answers, strict=True) if found is not None}
+        answers: list[bytes | float | None] = await pipeline.execute()
+        return {
+            name: found.decode() if isinstance(found, bytes) else name
+            for name, found in zip(asked, answers, strict=True)
+            if found is not None
+        }
 
     async def hold(self, held_meeting: str, bot_id: str) -> str:
         """Hold the meeting for `bot_id`. Returns the one bot of that meeting: `bot_id`, or an earlier one that has not

@@ -1,12 +1,15 @@
 -- Record, each once: a bot's meeting is being recorded; the files were made; or the files have not been made for too
 -- long. The last two mostly come after the bot's end. `stamp`: when; `retention_s`: how long the recording is kept if
 -- its job does not say, 0: for ever; `over`: the earlier statuses that this one may follow. A later attempt of the bot begins
--- anew: whatever was said of an earlier one, which is kept for as long as the later one.
-local latest, of, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'attempt',
-  'recorded_attempt', 'manifest_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url'))
+-- anew: whatever was said of an earlier one, which is kept for as long as the later one. The end of a bot that was not
+-- being recorded said that it has nothing: after that only files that are made count.
+local latest, of, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot,
+  'attempt', 'recorded_attempt', 'manifest_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id',
+  'callback_url'))
 before = before or ''
 local is_anew = manifest_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
-if is_anew then before = '' end
+local is_told = state == STOPPED and before ~= 'recording'
+if (is_anew or before == '') and before ~= 'expired' then before = is_told and 'skipped' or '' end
 local follows = false
 for _, one in ipairs(over) do follows = follows or one == before end
 if tonumber(latest) ~= attempt or not follows then return 0 end

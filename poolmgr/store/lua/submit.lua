@@ -1,5 +1,6 @@
 -- Put a job of the HTTP API on the list, or change nothing. Repeated requests, held meetings and the quota are checked in the
--- same step, however many requests come at once. `quota`: 0: none.
+-- same step, however many requests come at once. `quota`: 0: none. The id of a bot whose recording is kept, or was deleted
+-- lately, is taken.
 -- Answers {verdict, bot_id}; the bot is the earlier one if the verdict is about one.
 if idempotency then
   local known = redis.call('GET', idempotency)
@@ -16,7 +17,9 @@ if meeting then
   local first, coming = holder(meeting)
   if first or coming then return {'meeting_held', first or coming} end
 end
-if redis.call('EXISTS', bot, submitted) > 0 then return {'id_taken', bot_id} end
+if redis.call('EXISTS', bot, submitted) > 0 or redis.call('ZSCORE', expiring, bot_id) then
+  return {'id_taken', bot_id}
+end
 if quota > 0 and redis.call('SCARD', owned) >= quota then return {'over_quota', bot_id} end
 
 redis.call('SET', submitted, entry, 'EX', ENTRY_LIFE_S)

@@ -227,7 +227,7 @@ async def test_what_is_wrong_with_a_recording_is_a_warning_until_its_files_are_m
     world: World, tmp_path: Path
 ) -> None:
     world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
-    stalled = "capture_failed: nothing comes of the picture; the recorder begins anew"
+    stalled = "capture_failed: nothing comes of the picture"
     away = "the store does not take the recording, which waits on the disk"
     hand = await world.ledger()
     await hand.enter("b1")

@@ -4,7 +4,6 @@ import hashlib
 import json
 import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -219,13 +218,13 @@ def test_what_is_waited_for_in_vain_is_said(poolmgr: CommandLine, store: Path, m
     assert poolmgr("recording", "nobody", "--wait").exit_code == 4
     assert poolmgr("recording", "b1", "--wait", "--transcript").exit_code == 2
     monkeypatch.setattr(f"{module}._NOTHING_NEW_S", 0.1)
+    path = store / "b1" / "1" / PROGRESS
+    path.write_bytes(manifest.encode(msgspec.structs.replace(SO_FAR, ended_at=1006.0)))
     given_up = poolmgr(*of_first)
     assert (given_up.exit_code, "nothing more came" in given_up.stderr) == (1, True)
     monkeypatch.setattr(f"{module}._NOTHING_NEW_S", DEADLINE_S)
-    removing = threading.Timer(0.2, (store / "b1" / "1" / PROGRESS).unlink)
-    removing.start()
+    monkeypatch.setattr(f"{module}.say", lambda _: (store / "b1" / "1" / PROGRESS).unlink())
     deleted = poolmgr(*of_first)
-    removing.join()
     assert (deleted.exit_code, "deleted meanwhile" in deleted.stderr) == (4, True)
 
 

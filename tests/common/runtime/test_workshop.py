@@ -1,6 +1,6 @@
 """What a killed process left of a recording is removed by the next one, and nothing else is."""
 
-import os
+import fcntl
 import subprocess
 import sys
 import tempfile
@@ -31,7 +31,6 @@ def test_a_folder_is_its_owners_alone_and_goes_with_its_work(tmp_path: Path) -> 
     with workshop() as folder:
         assert (folder.parent, folder.stat().st_mode & 0o777) == (tmp_path, 0o700)
         (folder / "audio.ogg").write_bytes(b"sound")
-        os.utime(folder, (0, 0))
         assert sweep() == 0, "somebody works in it"
     assert list(tmp_path.iterdir()) == []
 
@@ -42,12 +41,31 @@ def test_what_a_killed_process_left_is_removed_and_what_others_have_is_not(tmp_p
     with subprocess.Popen([sys.executable, "-c", WORK, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         folder = Path(process.stdout.readline().strip())
-        os.utime(folder, (0, 0))
         assert sweep() == 0
         assert (folder / "audio.ogg").exists()
         process.kill()
-    os.utime(folder)
-    assert sweep() == 0, "it may just not be locked yet"
-    os.utime(folder, (0, 0))
     assert sweep() == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["poolmgr-recordings-1", "poolmgr-workshop-link"]
+
+
+def test_one_that_a_sweep_removes_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[int] = []
+    lock = fcntl.flock
+
+    def swept_first(descriptor: int, operation: int) -> None:
+        if not swept:
+            monkeypatch.setattr(fcntl, "flock", lock)
+            swept.append(sweep())
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    with workshop() as folder:
+        assert (swept, list(folder.iterdir())) == ([1], [])
+
+
+def test_where_nothing_can_be_written_nothing_is_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    assert sweep() == 0

@@ -465,6 +465,9 @@ async def test_ids_and_keys_in_use_are_known(redis: Any, keys: Keys, ledger: Led
     asked = [replace(JOB, bot_id="b1"), keyed, replace(JOB, bot_id="b5"), JOB]
     assert await Jobs(redis, keys).conflicts(asked) == {"b1": "b1", "key k": "b1"}
     assert await Jobs(redis, keys).conflicts([JOB]) == {}
+    await redis.zadd(keys.recordings_expiring, {"b5": 1e12})
+    await redis.expire(keys.recordings_expiring, 600)
+    assert await Jobs(redis, keys).conflicts(asked[2:]) == {"b5": "b5"}
 
 
 async def dump(redis: Any, keys: Keys) -> dict[bytes, Any]:

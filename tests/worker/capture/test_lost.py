@@ -65,4 +65,6 @@ async def test_nothing_is_missing_when_the_driver_is_killed(tmp_path: Path, room
     assert (len(made.parts), missing(made)) == (1, [])
     assert made.audio
     assert made.ended_at
-    assert made.audio.duration_s == pytest.approx(made.ended_at - made.began_at, abs=1)
+    assert made.audio.duration_s == pytest.approx(made.ended_at - made.began_at, abs=3), (
+        "less than two seconds at either end are no gap"
+    )

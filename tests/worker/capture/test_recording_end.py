@@ -21,7 +21,7 @@ from worker.capture.spool import Spool
 from worker.capture.way import FULL, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.decide.state import Limits, SessionSettings, State
 
-BEFORE_S = 10.0
+BEFORE_S = 60.0
 
 
 class StandIn:
@@ -86,7 +86,7 @@ async def test_the_gap_at_the_end_has_the_cause_for_which_the_recorder_stopped(
         log=structlog.get_logger(),
     )
     async with asyncio.TaskGroup() as group:
-        group.create_task(recording.run())
+        group.create_task(recording.run(), name="record")
         recording.note(
             State(Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, BotState.IN_MEETING)
         )
@@ -94,4 +94,4 @@ async def test_the_gap_at_the_end_has_the_cause_for_which_the_recorder_stopped(
         recording.end()
     [gap] = spool.progress.manifest().gaps
     assert gap.cause == cause
-    assert gap.ended_at - gap.began_at == pytest.approx(BEFORE_S, abs=2)
+    assert gap.ended_at - gap.began_at == pytest.approx(BEFORE_S, abs=10)

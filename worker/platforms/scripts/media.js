@@ -67,9 +67,13 @@
 
   // How loud a track was when it last arrived, from 0 to 1, as its sender says (RFC 6464).
   function levelOf(connection, trackId) {
-    const receiver = getReceivers.call(connection).find(({ track }) => track.id === trackId);
-    const sources = receiver ? getSynchronizationSources.call(receiver) : [];
-    return Math.max(0, ...sources.map(({ audioLevel = 0 }) => audioLevel));
+    try {
+      const receiver = getReceivers.call(connection).find(({ track }) => track.id === trackId);
+      const sources = receiver ? getSynchronizationSources.call(receiver) : [];
+      return Math.max(0, ...sources.map(({ audioLevel = 0 }) => audioLevel));
+    } catch {
+      return 0;
+    }
   }
 
   // Adds what a track received since the last call; returns how long it played.
