@@ -30,5 +30,6 @@ async def wait_until(condition: Callable[[], object], timeout_s: float = PATIENC
             return value
         waited_s = time.monotonic() - began
         if waited_s > timeout_s:
-            raise AssertionError(f"still not true after {timeout_s:g} s: {inspect.getsource(condition).strip()}")
+            asked = inspect.getsource(getattr(condition, "func", condition)).strip()
+            raise AssertionError(f"still not true after {timeout_s:g} s: {asked}")
         await asyncio.sleep(min(max(_SOONEST_S, waited_s / 20), _LATEST_S))

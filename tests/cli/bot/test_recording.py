@@ -223,7 +223,11 @@ def test_what_is_waited_for_in_vain_is_said(poolmgr: CommandLine, store: Path, m
     given_up = poolmgr(*of_first)
     assert (given_up.exit_code, "nothing more came" in given_up.stderr) == (1, True)
     monkeypatch.setattr(f"{module}._NOTHING_NEW_S", DEADLINE_S)
-    monkeypatch.setattr(f"{module}.say", lambda _: (store / "b1" / "1" / PROGRESS).unlink())
+
+    def deletes(_: str) -> None:
+        (store / "b1" / "1" / PROGRESS).unlink()
+
+    monkeypatch.setattr(f"{module}.say", deletes)
     deleted = poolmgr(*of_first)
     assert (deleted.exit_code, "deleted meanwhile" in deleted.stderr) == (4, True)
 

@@ -35,5 +35,10 @@ def test_what_is_no_manifest_is_refused(text: bytes) -> None:
         manifest.decode(text)
 
 
+def test_what_is_new_after_so_many_segments_is_in_the_order_of_its_names() -> None:
+    names = [manifest.progress_after(segments) for segments in (1, 9, 10, 12_000)]
+    assert names == sorted({*names})
+
+
 def test_what_says_that_a_bot_was_deleted_is_beside_its_attempts() -> None:
     assert manifest.deleted("b1").rpartition("/")[0] == manifest.folder("b1", 2).rpartition("/")[0] == "b1"

@@ -60,10 +60,12 @@ def is_so(recorded: Recorded, does_speak: bool) -> bool:
 
 @asynccontextmanager
 async def recorded_on(
-    recorded: Recorded, driver: Driver, site: Site, platform: str
+    recorded: Recorded, driver: Driver, site: Site, platform: str, code: str
 ) -> AsyncGenerator[tuple[Harness, Meeting]]:
-    """A bot that is recorded in a meeting of that platform's page."""
-    meeting = site.arrange(platform, CODES[platform], SCENARIO)
+    """A bot that is recorded in a meeting of that platform's page. `code`: none that was there before, or the page of
+    voices still plays Ann in that one.
+    """
+    meeting = site.arrange(platform, code, SCENARIO)
     settings = WorkerSettings(memory_reserve_mb=0, chromium_arguments=site.chromium_flags())
     recordings = recorded.recordings
     async with pool_with(
@@ -83,7 +85,7 @@ async def recorded_on(
 async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_connections(
     recorded: Recorded, driver: Driver, site: Site, platform: str
 ) -> None:
-    async with recorded_on(recorded, driver, site, platform) as (harness, meeting):
+    async with recorded_on(recorded, driver, site, platform, CODES[platform]) as (harness, meeting):
         for does_speak in (True, False, True):
             meeting.tone("Ann", loud=does_speak)
             if not does_speak:
@@ -106,7 +108,7 @@ async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_conn
 async def test_nothing_is_recorded_while_the_page_says_that_the_host_does_not_permit_it(
     recorded: Recorded, driver: Driver, site: Site
 ) -> None:
-    async with recorded_on(recorded, driver, site, "zoom") as (harness, meeting):
+    async with recorded_on(recorded, driver, site, "zoom", "86666666666") as (harness, meeting):
         meeting.tone("Ann", loud=True)
         await wait_until(partial(is_so, recorded, True))
         await asyncio.sleep(PHASE_S)
