@@ -13,7 +13,7 @@ async def test_the_primary_dies_in_mid_call_and_mid_burst_and_nothing_is_lost_or
 ) -> None:
     said: list[str] = []
     outcome = await run(
-        Plan("sentinel", "kill", wait_replicas=1, jobs=20, calls=3),
+        Plan("sentinel", "kill", wait_replicas=1, jobs=20, calls=3, silent_s=3.0),
         said.append,
         lambda environment, log: fork_server.start("poolmgr", "serve", environment=environment, log=log),
     )

@@ -213,7 +213,7 @@ REST: Final = tuple((where, answer) for where in BUTTONS for answer in ANSWERS i
 async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
     page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: tuple[tuple[str, str], ...]
 ) -> None:
-    monkeypatch.setattr(page_adapter, "DEAF_S", 2.0)
+    monkeypatch.setattr(page_adapter, "DEAF_S", 60.0)
     await show("https://meeting.example/1", "")
     for where, answer in tried:
         html, action, label = BUTTONS[where]
@@ -234,7 +234,7 @@ async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
         assert late_ms < (page_adapter.TOOK_S + MACHINE_S) * 1000, (where, answer)
 
 
-MACHINE_S: Final = 0.5  # what a busy one adds
+MACHINE_S: Final = 10.0  # what a busy one adds
 
 
 async def test_a_page_that_was_loaded_anew_has_switches_of_its_own(
