@@ -327,7 +327,7 @@ async def test_a_transcript_of_a_recording_whose_time_is_over_meanwhile_does_not
 ) -> None:
     bed.record(sound)
     await bed.end_bot("openai")
-    bed.speech.slow_s = 1.0
+    bed.speech.slow_s = 5.0
     async with bed.running():
         await wait_until(lambda: bed.speech.sizes)
         if is_deleted:
