@@ -20,7 +20,7 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 @contextmanager
 def workshop() -> Generator[Path]:
     """An empty folder, which is removed with all that is in it. Raises: OSError."""
-    while True:
+    while True:  # again only if a sweep was quicker, and those are carried out when a manager starts
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, suppress(_GoneError), _locked(folder):
             yield Path(folder)
             return
@@ -48,7 +48,7 @@ def _locked(folder: str) -> Generator[None]:
         raise _GoneError from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.fstat(lock).st_nlink:
+        if not os.path.isdir(folder):
             raise _GoneError
         yield
     finally:

@@ -127,7 +127,7 @@ def _lost(store: Path) -> Generator[None]:
 @contextmanager
 def _full(spool: Path) -> Generator[None]:
     filler = spool / ".filler"
-    with filler.open("wb") as file, suppress(OSError):  # until there is no room
+    with filler.open("wb") as file, suppress(OSError):  # until there is no room on the small disk
         while True:
             file.write(bytes(_PIECE))
             file.flush()
