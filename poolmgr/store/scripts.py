@@ -283,7 +283,7 @@ def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values)
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("story", "usage", "awaited", "expiring", FENCE)
+@SCRIPTS.script("story", "usage", "awaited", "expiring", "outbox", FENCE)
 def recorded(
     *,
     bot: Key,
@@ -307,7 +307,7 @@ def recorded(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", "awaited", "expiring", FENCE)
+@SCRIPTS.script("story", "awaited", "expiring", "outbox", FENCE)
 def transcribed(
     *,
     bot: Key,
@@ -352,7 +352,7 @@ def put_off_transcription(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", FENCE)
+@SCRIPTS.script("story", "outbox", FENCE)
 def conclude_transcription(
     *,
     bot: Key,

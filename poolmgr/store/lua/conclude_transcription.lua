@@ -11,12 +11,6 @@ if not known then return 0 end
 redis.call('HSET', transcriptions, number, asked)
 if number == 1 then redis.call('HSET', bot, 'transcript_status', transcript_status, 'transcript_by', by) end
 relate(story, entry)
-local state, status, reason, attempt, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot, 'state', 'status',
-  'status_reason', 'attempt', 'vm_id', 'worker_id', 'callback_url'))
-if callback ~= '' or (callback_url and callback_url ~= '') then
-  redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',
-    'status_reason', reason or '', 'attempt', attempt, 'vm_id', vm_id or '', 'worker_id', worker_id or '', 'at', at,
-    'transcribed', became, 'why', why, 'number', number, 'callback', callback)
-  redis.call('EXPIRE', outbox, STREAM_LIFE_S)
-end
+local tell = callback ~= '' and notify or call_back
+tell(outbox, bot, bot_id, at, {'transcribed', became, 'why', why, 'number', number, 'callback', callback})
 return 1

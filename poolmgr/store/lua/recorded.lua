@@ -3,9 +3,8 @@
 -- its job does not say, 0: for ever; `over`: the earlier statuses that this one may follow. A later attempt of the bot begins
 -- anew: whatever was said of an earlier one, which is kept for as long as the later one. The end of a bot that was not
 -- being recorded said that it has nothing: after that only files that are made count.
-local latest, of, before, state, status, reason, vm_id, worker_id, callback_url = unpack(redis.call('HMGET', bot,
-  'attempt', 'recorded_attempt', 'manifest_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id',
-  'callback_url'))
+local latest, of, before, state = unpack(redis.call('HMGET', bot, 'attempt', 'recorded_attempt', 'manifest_status',
+  'state'))
 before = before or ''
 local is_anew = manifest_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
 local is_told = state == STOPPED and before ~= 'recording'
@@ -27,10 +26,6 @@ if audio_status == 'processed' or video_status == 'processed' then
   count_usage(usage, owner, 'audio_s', audio_s)
   count_usage(usage, owner, 'stored_bytes', stored_bytes)
 end
-if callback_url and callback_url ~= '' then
-  redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',
-    'status_reason', reason or '', 'attempt', latest, 'vm_id', vm_id or '', 'worker_id', worker_id or '', 'at', at,
-    'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before)
-  redis.call('EXPIRE', outbox, STREAM_LIFE_S)
-end
+call_back(outbox, bot, bot_id, at,
+  {'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before})
 return 1

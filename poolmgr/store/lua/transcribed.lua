@@ -4,8 +4,7 @@
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
 -- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
 -- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
-local latest, before, state, status, reason, vm_id, worker_id, callback_url, wanted, language = unpack(redis.call('HMGET', bot,
-  'attempt', 'transcript_status', 'state', 'status', 'status_reason', 'vm_id', 'worker_id', 'callback_url', 'speech_after',
+local latest, before, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcript_status', 'speech_after',
   'language'))
 before = before or ''
 local is_late = before == 'skipped' and transcript_status == 'processed'
@@ -32,10 +31,5 @@ redis.call('HSET', bot, 'transcript_status', transcript_status)
 if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 relate(story, entry)
-if callback_url and callback_url ~= '' then
-  redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'state', state, 'status', status, 'reason', reason or '',
-    'status_reason', reason or '', 'attempt', latest, 'vm_id', vm_id or '', 'worker_id', worker_id or '', 'at', at,
-    'transcribed', transcript_status)
-  redis.call('EXPIRE', outbox, STREAM_LIFE_S)
-end
+call_back(outbox, bot, bot_id, at, {'transcribed', transcript_status})
 return 1
