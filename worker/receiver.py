@@ -21,7 +21,7 @@ from common.webhooks.courier import Bury, Retry, judge
 from common.webhooks.envelope import render
 from common.webhooks.sender import Sender
 from common.webhooks.signature import headers
-from common.wire.messages import BotEnded, BotMoved, BotRecorded, Event
+from common.wire.messages import BotEnded, BotMoved, BotRecorded, Event, PermissionSeen
 from common.wire.vocabulary import BotState, outward_status
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -49,7 +49,7 @@ class Receiver:
             log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
 
     def tell(self, event: Event) -> None:
-        """Make webhooks of events that change the bot's status. Other events make none."""
+        """Make webhooks of events of which a manager makes some. Other events make none."""
         match event:
             case BotMoved(state=state, at=at) if state is not BotState.STOPPED:
                 self._change(at, state=state, status=outward_status(state))
@@ -63,6 +63,8 @@ class Receiver:
                     reason_detail=detail[:500],
                     attribution=end.attribution,
                 )
+            case PermissionSeen(allowed=allowed, at=at):
+                self._change(at, {"permission": "allowed" if allowed else "denied"})
             case BotRecorded(finished=finished, at=at):
                 what = "completed" if finished else "recording"
                 self._recorded(at, what, event.status_of("audio"), event.status_of("video"))
@@ -82,8 +84,8 @@ class Receiver:
         recording = {"recorded": what, "audio": audio, "video": video, "before": self._record.manifest_status}
         self._change(at, recording, manifest_status=what, audio_status=audio, video_status=video)
 
-    def _change(self, at: float, recording: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
-        """`recording`: what happened to the recording, with the fields of the manager's outbox."""
+    def _change(self, at: float, more: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
+        """`more`: what happened to the recording, with the fields of the manager's outbox."""
         self._changes += 1
         record = self._record = msgspec.structs.replace(self._record, **fields)
         change = {
@@ -94,7 +96,7 @@ class Receiver:
             "attempt": str(record.attempt),
             "at": iso(at),
             "manifest": record.manifest_status,
-            **recording,
+            **more,
         }
         now = time.time()
         made = render(f"{_STARTED}-{self._changes}", change, record)

@@ -185,6 +185,13 @@ class Record(Job, frozen=True, kw_only=True):
     audio_status: Annotated[
         str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")
     ] = ""
+    permission_reports: Annotated[
+        int,
+        _is(
+            "how often its page said in this attempt that the meeting permits no recording, or permits it again: after"
+            " an odd number it permits none"
+        ),
+    ] = 0
     live_audio_status: Annotated[str, _is("how the live sound fares (docs/live.md); empty: there is none")] = ""
     live_transcription_status: Annotated[str, _is("the same of what is said")] = ""
     transcript_status: Annotated[

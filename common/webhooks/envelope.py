@@ -52,6 +52,8 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     state = BotState(change["state"])
     if recorded := change.get("recorded"):
         events = _recorded(recorded, change, record)
+    elif permission := change.get("permission"):
+        events = [_permission(permission, change["status"])]
     elif transcribed := change.get("transcribed"):
         events = _transcribed(transcribed, change)
     elif state is BotState.STOPPED:
@@ -132,6 +134,13 @@ def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Eve
     events += _no_transcript(change, record) if ends else []
     events += _made("video", video, status, unmade=unmade) if video else []
     return [*events, _done(Reason(change["reason"]), record, unmade=unmade)] if ends else events
+
+
+def _permission(what: str, status: str) -> _Event:
+    """The webhook of a meeting that permits no recording (`denied`), or permits it again (`allowed`)."""
+    name, is_allowed = f"bot.recording_permission_{what}", what == "allowed"
+    message = f"The meeting {'permits recording again' if is_allowed else 'does not permit recording'}."
+    return _Event(name, name, status, message, 200 if is_allowed else 500)
 
 
 def _made(kind: str, made: str, status: str, *, unmade: bool) -> list[_Event]:

@@ -306,6 +306,15 @@ class ChatHeard(OfAttempt, frozen=True):
     chats: list[ChatLine] = []
 
 
+class PermissionSeen(OfAttempt, frozen=True):
+    """The page says that the meeting permits no recording, or (`allowed`) that it permits it again. `number`: of these
+    events in this attempt, from 1.
+    """
+
+    allowed: bool
+    number: int
+
+
 class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are; `first_gaps`: the first
@@ -375,7 +384,7 @@ class BotEnded(OfAttempt, frozen=True):
     evidence: str = ""
 
 
-Fact = BotSaw | BotVitals | ParticipantsSeen | ChatHeard
+Fact = BotSaw | BotVitals | ParticipantsSeen | ChatHeard | PermissionSeen
 """Events whose content is kept with the bot as it is."""
 
 Event = (
@@ -388,6 +397,7 @@ Event = (
     | BotVitals
     | ParticipantsSeen
     | ChatHeard
+    | PermissionSeen
     | BotRecorded
     | BotStreamed
     | BotTranscribed

@@ -40,6 +40,7 @@ from common.wire.messages import (
     Heartbeat,
     JoinRefused,
     ParticipantsSeen,
+    PermissionSeen,
     WorkerGone,
     WorkerWarm,
 )
@@ -108,6 +109,7 @@ _ON_EVENT: Final[dict[type, Callable[[PoolState, Any], None]]] = {
     BotVitals: attempts.on_fact,
     ParticipantsSeen: attempts.on_fact,
     ChatHeard: attempts.on_fact,
+    PermissionSeen: attempts.on_fact,
     BotRecorded: attempts.on_bot_recorded,
     BotStreamed: attempts.on_bot_recorded,
     BotTranscribed: attempts.on_bot_recorded,

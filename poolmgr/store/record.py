@@ -109,6 +109,7 @@ def enqueued(decision: Enqueue) -> Fields:
         "audio_packets_received": 0,
         "audio_level": "",
         "active_speaker": "",
+        "permission_reports": 0,
     }
 
 

@@ -279,6 +279,12 @@ def note_participants(
 def note_chat(*, bot: Key, chats: Key, attempt: int, life_s: int, lines: Values) -> bool: ...
 
 
+@SCRIPTS.script("attempt", "outbox", FENCE)
+def note_permission(
+    *, bot: Key, outbox: Key, bot_id: str, attempt: int, number: int, at: str, permission: str
+) -> bool: ...
+
+
 @SCRIPTS.script("attempt", "story", "bundles", FENCE)
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 

@@ -5,7 +5,16 @@ from typing import Final
 import pytest
 
 from common.config.settings import PoolSettings
-from common.wire.messages import BotMoved, BotVitals, ChatHeard, ChatLine, JoinRefused, Participant, ParticipantsSeen
+from common.wire.messages import (
+    BotMoved,
+    BotVitals,
+    ChatHeard,
+    ChatLine,
+    JoinRefused,
+    Participant,
+    ParticipantsSeen,
+    PermissionSeen,
+)
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause
 from poolmgr.core.decisions import Ask, Assign, End, Enqueue, KeepVm, Move, Note, Retire, Revoke, Say, Unsaid, Why
 from poolmgr.core.events import LeaveRequested, Revoked, SayRequested, Tick
@@ -215,6 +224,14 @@ def test_signs_of_life_are_noted_for_the_attempt_that_counts() -> None:
     said = BotVitals("vm", worker_id, "a", 1, sc.wall, 2, 5, 0.25, "Ann")
     assert sc.vitals("a", audio_level=0.25, speaker="Ann") == [Note(said, "room")]
     assert sc.vitals("a", attempt=2) == []
+
+
+def test_whether_the_meeting_permits_recording_is_noted_for_the_attempt_that_counts() -> None:
+    sc = full()
+    sc.submit("a")
+    for attempt, is_noted in ((1, True), (2, False)):
+        event = PermissionSeen("vm", sc.bot("a").worker_id, "a", attempt, 5.0, allowed=False, number=1)
+        assert sc.step(event) == ([Note(event, "room")] if is_noted else [])
 
 
 def test_who_is_there_and_what_is_said_is_noted_for_the_attempt_that_counts() -> None:

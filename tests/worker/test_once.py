@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 
 from common.config.settings import WebhookSettings
 from common.jobs.record import Job
-from common.wire.messages import BotEnded, BotMoved, BotRecorded
+from common.wire.messages import BotEnded, BotMoved, BotRecorded, PermissionSeen
 from common.wire.vocabulary import BotState, Reason
 from lab.chaos.observers.witness import Witness
 from lab.chaos.stand_in.chromium import write_program
@@ -191,13 +191,16 @@ async def test_sigterm_takes_it_out_of_the_call_in_good_order_and_its_recording_
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def receiver_of(url: str) -> Receiver:
+    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", bot_id="b", callback_url=url, payload="{}")
+    return Receiver(job, WebhookSettings(secrets=[SECRET], allow_http=True, allowed_networks=["127.0.0.0/8"]), "test")
+
+
 async def test_files_that_nobody_made_in_time_are_told_of_as_skipped_and_then_all_is_done(
     inbox: tuple[Inbox, str],
 ) -> None:
     box, url = inbox
-    job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", bot_id="b", callback_url=url, payload="{}")
-    settings = WebhookSettings(secrets=[SECRET], allow_http=True, allowed_networks=["127.0.0.0/8"])
-    receiver = Receiver(job, settings, "test")
+    receiver = receiver_of(url)
     receiver.tell(BotMoved("vm", "w", "b", 1, time.time(), BotState.IN_MEETING))
     receiver.tell(BotRecorded("vm", "b", 1, time.time()))
     receiver.tell(BotEnded("vm", "w", "b", 1, time.time(), Reason.EVERYONE_LEFT))
@@ -206,6 +209,22 @@ async def test_files_that_nobody_made_in_time_are_told_of_as_skipped_and_then_al
         await receiver.run(asyncio.Event())
     skipped = ["manifest.skipped", "audio.skipped", "transcription.skipped"]
     assert box.events == ["bot.inmeeting", "bot.recording", "bot.stopped", *skipped, "bot.done"]
+
+
+async def test_that_the_meeting_permits_no_recording_and_that_it_permits_it_again_is_told(
+    inbox: tuple[Inbox, str],
+) -> None:
+    box, url = inbox
+    receiver = receiver_of(url)
+    who = ("vm", "w", "b", 1, time.time())
+    receiver.tell(BotMoved(*who, BotState.IN_MEETING))
+    receiver.tell(PermissionSeen(*who, allowed=False, number=1))
+    receiver.tell(PermissionSeen(*who, allowed=True, number=2))
+    receiver.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await receiver.run(asyncio.Event())
+    told = ["bot.recording_permission_denied", "bot.recording_permission_allowed"]
+    assert box.events == ["bot.inmeeting", *told]
 
 
 async def test_a_receiver_that_never_answers_is_given_up_after_its_end(once: Once, stand_in: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ from worker.decide.words import (
     Observation,
     PageRequested,
     RecordingBegan,
+    ReportPermission,
     ReportVitals,
     Screen,
     Seen,
@@ -64,6 +65,7 @@ RETURNS: Final = 3  # how often a bot joins again after its page left the meetin
 WORDS_S: Final = 3.0  # how long the page has for saying over a call that it ended, if it had no media connection
 WORDS_CONNECTED_S: Final = 10.0  # and where the media connection is still up
 SPEAKER_S: Final = 1.0  # at least this long between two reports of a new speaker
+PERMISSION_S: Final = 1.0  # between the first two reports whether recording is permitted; doubled for each further one
 
 _PHASE_SHOWN: Final = {
     Screen.LAUNCHER: BotState.JOINING,
@@ -130,6 +132,9 @@ def step(state: State, observation: Observation, now: float) -> Step:
     if vitals := _vitals_due(state, now):
         actions.append(vitals)
         state = replace(state, vitals=vitals, vitals_at=now, received=mark_reported(state.received))
+    if permission := _permission_due(state, now):
+        actions.append(permission)
+        state = replace(state, permission_reports=permission.number, permission_reported_at=now)
     if state.greets and is_in(state):
         actions.append(Greet())
         state = replace(state, greets=False)
@@ -463,6 +468,19 @@ def _vitals_due(state: State, now: float) -> ReportVitals | None:
     if not (changed or speaks or state.vitals is None or age_s >= VITALS_S):
         return None
     return ReportVitals(participants, state.audio_packets, unreported_level(state.received), state.speaker)
+
+
+def _permission_due(state: State, now: float) -> ReportPermission | None:
+    """The report that the meeting permits no recording, or permits it again, if what was reported last is not so any
+    more. The first refusal is reported at once. The pauses double, so that a page that flips is reported 16 times in 18
+    hours, and its last word all the same.
+    """
+    number, is_refused = state.permission_reports, state.refused_since is not None
+    if state.phase is not BotState.IN_MEETING or is_refused == (number % 2 == 1):
+        return None
+    if number and now - state.permission_reported_at < PERMISSION_S * 2 ** (number - 1):
+        return None
+    return ReportPermission(allowed=not is_refused, number=number + 1)
 
 
 def _enter(state: State, phase: BotState, now: float) -> State:

@@ -153,6 +153,8 @@ class State(msgspec.Struct, frozen=True, rename={"received": "hearing", "options
     over_since: float | None = None  # since when the call is over and no rule says why
     is_broken: bool = False  # the connections had failed when the call was over
     refused_since: float | None = None  # since when the page says that the host forbids recording
+    permission_reports: int = 0  # how often that, or its end, was reported: after an odd number it counts as forbidden
+    permission_reported_at: float = 0.0
     participants: int | None = None  # by the last look, the bot itself included
     is_alone: bool = False  # the last look showed nobody else
     had_others: bool = False

@@ -169,6 +169,15 @@ class ReportVitals(msgspec.Struct, frozen=True):
     speaker: str = ""
 
 
+class ReportPermission(msgspec.Struct, frozen=True):
+    """Report that the page says that the meeting permits no recording, or (`allowed`) that it permits it again.
+    `number`: of this report, from 1.
+    """
+
+    allowed: bool
+    number: int
+
+
 class Greet(msgspec.Struct, frozen=True):
     """Write the job's first message in the chat: the bot is in the meeting."""
 
@@ -184,4 +193,4 @@ class Finish(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-Action = PageAction | Dismiss | Move | ReportVitals | News | Greet | Announce | Finish
+Action = PageAction | Dismiss | Move | ReportVitals | ReportPermission | News | Greet | Announce | Finish

@@ -16,11 +16,12 @@ from common.wire.messages import (
     Fact,
     Join,
     ParticipantsSeen,
+    PermissionSeen,
 )
 from common.wire.vocabulary import BotState
 from worker.decide.participants import ReportChat, ReportPeople
 from worker.decide.state import State
-from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, ReportVitals, Screen
+from worker.decide.words import Action, Dismiss, Finish, Move, PageAction, ReportPermission, ReportVitals, Screen
 
 LEVEL_DIGITS: Final = 4
 MOST_SEEN: Final = 200  # screens and actions that are reported of one attempt
@@ -104,6 +105,8 @@ class Reporter:
                 return BotVitals(
                     **who, at=at, participants=count, audio_packets=packets, audio_level=digits, speaker=speaker
                 )
+            case ReportPermission(allowed=allowed, number=number):
+                return PermissionSeen(**who, at=at, allowed=allowed, number=number)
             case ReportPeople(joined=joined, left=left, anew=anew):
                 return ParticipantsSeen(**who, at=at, joined=[*joined], left=[*left], anew=anew)
             case ReportChat(lines=lines):

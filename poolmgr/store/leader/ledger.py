@@ -287,6 +287,16 @@ class Ledger:
                     came=[part for participant in event.joined for part in (participant.id, participant.name)],
                     left=event.left,
                 )
+            case messages.PermissionSeen():
+                return scripts.note_permission(
+                    bot=bot,
+                    outbox=k.outbox,
+                    bot_id=event.bot_id,
+                    attempt=attempt,
+                    number=event.number,
+                    at=iso(event.at),
+                    permission="allowed" if event.allowed else "denied",
+                )
             case _:  # ChatHeard
                 lines = [*map(_chat_record, event.chats)]
                 chats = k.chats(event.bot_id)

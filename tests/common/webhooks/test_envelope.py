@@ -146,6 +146,13 @@ def test_a_recording_is_told_of_when_it_begins_and_when_its_files_are_made_and_t
             assert body["status"] == "success"
 
 
+@pytest.mark.parametrize(("permission", "code"), [("denied", 500), ("allowed", 200)])
+def test_a_meeting_that_permits_no_recording_or_permits_it_again_is_told_of(permission: str, code: int) -> None:
+    [body] = bodies(made_of("1-0", {**change("in_meeting"), "permission": permission}, RECORD))
+    assert body["event"] == body["bot_event"] == f"bot.recording_permission_{permission}"
+    assert (body["bot_status"], body["status_code"]) == (change("in_meeting")["status"], code)
+
+
 def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_after_it() -> None:
     ended = change("stopped", "everyone_left")
     assert [body["event"] for body in bodies(made_of("1-0", {**ended, "manifest": "recording"}, RECORD))] == [

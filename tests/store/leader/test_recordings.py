@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from common.config.settings import RetentionSettings
 from common.jobs.record import Job, iso
 from common.wire import codec
-from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join
+from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join, PermissionSeen
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move, Note, NoteRecorded, Why
 from poolmgr.store.forgetting import keep_mark
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
@@ -29,6 +29,36 @@ BEGAN: Final = BotRecorded("vm", "b1", 1, NOW + 1)
 FINISHED: Final = replace(BEGAN, at=NOW + 90, finished=True, audio_s=60.0)
 ENDED: Final = End("b1", 1, Reason.EVERYONE_LEFT, at=NOW + 60)
 CALLED: Final = replace(ACCEPT, job=replace(JOB, callback_url="https://hooks.example/x"))
+
+
+async def test_whether_the_meeting_permits_recording_is_told_each_once_and_only_of_the_attempt_that_counts(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    moved = Move("b1", 1, BotState.IN_MEETING, NOW + 1)
+    first, second = (
+        Note(PermissionSeen("vm1", "w1", "b1", 1, NOW + 1 + number, allowed=number == 2, number=number))
+        for number in (1, 2)
+    )
+    await ledger.apply([CALLED, ASSIGN, moved, first, first, second, first, second], NOW)
+    assert await told_of_permission(redis, keys) == [(b"1", b"denied"), (b"1", b"allowed")]
+    of_next = Note(replace(first.event, attempt=2))
+    await ledger.apply([of_next, AGAIN, SECOND, second, of_next, of_next], NOW + 9)
+    assert await told_of_permission(redis, keys) == [(b"1", b"denied"), (b"1", b"allowed"), (b"2", b"denied")]
+    await ledger.apply([ENDED_AGAIN, Note(replace(of_next.event, number=2))], NOW + 10)
+    assert len(await told_of_permission(redis, keys)) == 3, "it has ended"
+
+
+async def test_who_has_no_receiver_is_told_nothing_of_the_permission(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    seen = PermissionSeen("vm1", "w1", "b1", 1, NOW + 1, allowed=False, number=1)
+    await ledger.apply([ACCEPT, ASSIGN, Note(seen)], NOW)
+    assert await redis.xlen(keys.outbox) == 0
+    assert await redis.hget(keys.bot("b1"), "permission_reports") == b"1"
+
+
+async def told_of_permission(redis: Any, keys: Keys) -> list[tuple[bytes, bytes]]:
+    """The attempt of each such entry of the outbox, and what it says."""
+    entries = [fields for _, fields in await redis.xrange(keys.outbox) if b"permission" in fields]
+    return [(fields[b"attempt"], fields[b"permission"]) for fields in entries]
 
 
 @pytest.fixture

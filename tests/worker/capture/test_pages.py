@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from common.config.settings import WorkerSettings
 from common.wire.manifest import AUDIO
-from common.wire.messages import BotMoved
+from common.wire.messages import BotMoved, PermissionSeen
 from common.wire.vocabulary import BotState, Reason
 from lab.platforms.meeting import Meeting
 from lab.platforms.scenario import Scenario
@@ -122,6 +122,7 @@ async def test_nothing_is_recorded_while_the_page_says_that_the_host_does_not_pe
         await asyncio.sleep(2 * PHASE_S)
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
+    assert [(told.allowed, told.number) for told in harness.seen(PermissionSeen)] == [(False, 1), (True, 2)]
     made = await finished(recorded)
     [gap] = [gap for gap in made.gaps if gap.cause != "late"]
     assert gap.cause == "refused"

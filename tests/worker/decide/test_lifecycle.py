@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from common.wire.vocabulary import BotState, Reason
 from tests.worker.decide.stories import (
@@ -26,6 +27,7 @@ from tests.worker.decide.stories import (
     REQUESTED,
     TIMED_OUT,
     UNKNOWN,
+    Story,
     clicks_of,
     ends_for,
     finish_of,
@@ -62,6 +64,7 @@ from worker.decide.words import (
     Observation,
     PageAction,
     RecordingBegan,
+    ReportPermission,
     ReportVitals,
     Screen,
     Seen,
@@ -564,6 +567,39 @@ def test_what_an_earlier_agent_was_to_say_is_said_when_it_is_told_again() -> Non
     assert (state.announces, worth_keeping(state).announces, at) == (True, False, [])
     assert announced(carry_on(state), meeting(), meeting())[1] == []
     assert announced(carry_on(state), meeting(), RecordingBegan(), meeting())[1] == [2]
+
+
+def permissions(state: State, story: Story) -> tuple[State, list[tuple[float, bool, int]]]:
+    """When it is reported whether the meeting permits recording: the time, whether, and the number of the report."""
+    reported: list[tuple[float, bool, int]] = []
+    for now, observation in story:
+        state, actions = step(state, observation, now)
+        reported += [(now, told.allowed, told.number) for told in actions if isinstance(told, ReportPermission)]
+    return state, reported
+
+
+def test_that_the_meeting_permits_no_recording_is_reported_once_and_so_is_that_it_permits_it_again() -> None:
+    fresh = begin(LIMITS, 0)
+    story = [(1, REFUSED), (2, REFUSED), (3, UNKNOWN), (4, TIMED_OUT), (5, meeting()), (6, meeting()), (9, REFUSED)]
+    state, reported = permissions(fresh, story)
+    assert reported == [(1, False, 1), (5, True, 2), (9, False, 3)]
+    kept = carry_on(worth_keeping(state))
+    assert permissions(kept, [(10, REFUSED), (14, meeting())])[1] == [(14, True, 4)], "of an earlier agent"
+    assert permissions(fresh, [(1, PROMPT), (2, LOBBY), (3, meeting()), (4, LEAVE), (5, REFUSED)])[1] == []
+    _, actions = step(fresh, REFUSED, 1)
+    assert [type(each) for each in actions[:1]] == [Move]
+    assert ReportPermission(allowed=False, number=1) in actions
+
+
+def test_a_page_that_flips_all_day_is_reported_sixteen_times_and_its_last_word_in_the_end() -> None:
+    patient = replace(LIMITS, recording_denied_s=1e6, max_duration_s=10**6, session_s=1e6)
+    flips = [(float(at), REFUSED if at % 2 else meeting()) for at in range(1, 18 * 3600)]
+    state, reported = permissions(begin(patient, 0), flips)
+    assert [(allowed, number) for _, allowed, number in reported] == [(n % 2 == 0, n) for n in range(1, 17)]
+    assert reported[0][0] == 1
+    late = 18 * 3600.0 + 2**17
+    assert permissions(state, [(late, meeting())])[1] == []
+    assert permissions(state, [(late, REFUSED)])[1] == [(late, False, 17)]
 
 
 def test_the_next_deadline_is_that_of_the_first_timer_to_run_out() -> None:
