@@ -50,7 +50,8 @@ def main(
     """Record a call, and measure its finished files.
 
     Bots of each way, at once in the same call. Somebody sends them two tones, 440 Hz left and 1,000 Hz right, loud
-    for a fifth of each second, with a flash and a counter in the picture. What is missing in a file is found in the
+    for a fifth of each second, with a flash and a counter in the picture, and near the beginning and the end a
+    spoken sentence without them (where espeak-ng is installed). What is missing in a file is found in the
     file, and compared with the gaps that its manifest tells of.
     """
     with tempfile.TemporaryDirectory(prefix="poolmgr-recorded-") as temporary:

@@ -4,6 +4,7 @@ Of each bot a folder is left: the finished files, their manifest, and what was n
 """
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ import msgspec
 from playwright.async_api import Page, async_playwright
 
 from common.config.settings import Settings
+from common.runtime.workshop import workshop
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO
 from common.wire.vocabulary import BotState
@@ -29,6 +31,7 @@ from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
 from lab.recorded.seeing import NOTE, PATTERN, Box
 from lab.recorded.trouble import Trouble, kill_browser, make, pages, prepared
+from lab.speech import voice
 from poolmgr.core.requests import LeaveRequested
 from poolmgr.store.reading.views import Views
 from worker.chromium import processes
@@ -37,6 +40,7 @@ Way = Literal["tab", "display", "sound", "tracks"]
 """`sound`: by the tab, and no picture. `tracks`: likewise, and the packets of each participant's sound."""
 SEEN: Final = ("tab", "display")
 NOTED: Final = "noted.json"
+SAID: Final = "said.wav"
 NOTE_S: Final = 30.0
 """How long the bots' pages note what they show and play: after the beginning, and before the end."""
 _DEADLINE_S: Final = 180.0
@@ -58,9 +62,9 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """`sent`: when each flash and beep began at whoever sent them, in epoch seconds. `box`: where the bot's page shows
-    them, None if the bot records no picture; then there are no windows. `loads`: the machine's load average, once a
-    minute. `processors`: how many it has.
+    """`sent`: when each flash and beep began at whoever sent them, in epoch seconds; `said`: and the sentence. `box`:
+    where the bot's page shows them, None if the bot records no picture; then there are no windows. `loads`: the
+    machine's load average, once a minute. `processors`: how many it has.
     """
 
     way: Way
@@ -69,6 +73,7 @@ class Noted(msgspec.Struct, frozen=True):
     windows: list[Window]
     loads: list[float]
     processors: int
+    said: list[float] = []
 
 
 class _Bot(NamedTuple):
@@ -90,6 +95,7 @@ async def hold(
     troubles: Sequence[Trouble] = (),
 ) -> list[Path]:
     """Hold the call with so many bots of each way, and leave the folder of each in `folder`. Raises: StageError."""
+    sentence = _sentence(say)
     (port,) = free_ports(1)
     link = f"http://127.0.0.1:{port}/r/recorded"
     async with AsyncExitStack() as entered:
@@ -120,6 +126,7 @@ async def hold(
         seeing = {bot: await _page_of(bot) for bot in bots if bot.way in SEEN}
         boxes = {bot: Box(*await _evaluate(page, _BOX)) for bot, page in seeing.items()}
         first = await _note(seeing)
+        said = await _speak(talker, sentence)
         workers = {bot: await _worker_of(bot) for bot in bots}
         trouble_s = max(0.0, ends_at - NOTE_S - time.monotonic())
         loads: list[float] = []
@@ -134,6 +141,7 @@ async def hold(
                 for stage in stages:
                     stage.check()
                 say(f"{(ends_at - time.monotonic()) / 60:.1f} minutes more, load {loads[-1]:.1f}")
+        said += await _speak(talker, sentence)
         last = await _note(seeing)
         sent: list[float] = await talker.evaluate("sent")
         for bot in bots:
@@ -145,10 +153,10 @@ async def hold(
             await bot.stage.until("its files are made", partial(_is_finished, bot), _MAKING_S, every_s=0.5)
         await browser.close()
         processors = len(os.sched_getaffinity(0))
-        return [
-            _keep(bot, folder, Noted(bot.way, boxes.get(bot), sent, _windows(bot, first, last), loads, processors))
-            for bot in bots
-        ]
+        for bot in bots:
+            windows = _windows(bot, first, last)
+            _keep(bot, folder, Noted(bot.way, boxes.get(bot), sent, windows, loads, processors, said), sentence)
+        return [folder / bot.bot_id for bot in bots]
 
 
 def admitted(way: Way) -> int:
@@ -212,6 +220,21 @@ async def _enter(page: Page, link: str, *camera: str) -> None:
     await page.wait_for_selector("#in-meeting", state="visible")
 
 
+def _sentence(say: Callable[[str], None]) -> bytes:
+    """A WAV; empty: it cannot be made here."""
+    if without := voice.missing():
+        say(f"no sentence is spoken: there is no {without}")
+        return b""
+    with workshop() as folder:
+        voice.speak(folder / SAID)
+        return (folder / SAID).read_bytes()
+
+
+async def _speak(talker: Page, sentence: bytes) -> list[float]:
+    """When it was begun, if there is one."""
+    return [await talker.evaluate("speak", base64.b64encode(sentence).decode())] if sentence else []
+
+
 async def _is_recorded(bot: _Bot) -> bool:
     seen = await Views(bot.stage.redis, bot.stage.keys).bot(bot.bot_id)
     return bool(seen and seen.state == BotState.IN_MEETING and seen.manifest_status == "recording")
@@ -258,10 +281,11 @@ async def _evaluate(page: str, expression: str) -> Any:
     return said["result"]["result"].get("value")
 
 
-def _keep(bot: _Bot, folder: Path, noted: Noted) -> Path:
+def _keep(bot: _Bot, folder: Path, noted: Noted, sentence: bytes) -> None:
     kept = folder / bot.bot_id
     kept.mkdir(parents=True, exist_ok=True)
-    for name in (FINAL, AUDIO, VIDEO) if noted.box else (FINAL, AUDIO):
+    tracks = [track.path for track in manifest.decode((bot.stored / FINAL).read_bytes()).tracks]
+    for name in (FINAL, AUDIO, *([VIDEO] if noted.box else []), *tracks):
         shutil.copy(bot.stored / name, kept / name)
+    (kept / SAID).write_bytes(sentence)
     (kept / NOTED).write_bytes(msgspec.json.encode(noted))
-    return kept

@@ -5,23 +5,27 @@ Sound is decoded by ffmpeg. Times are compared with when each flash and beep was
 """
 
 import array
+import asyncio
 import math
 import re
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import av
 import msgspec
 
+from common.runtime.workshop import workshop
+from common.speech.provider import SpeechError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, VIDEO, Manifest
-from lab.recorded.call import NOTE_S, NOTED, Noted, Window
+from lab.recorded.call import NOTE_S, NOTED, SAID, Noted, Window
 from lab.recorded.received import RATE, tone
-from lab.recorded.seeing import FLASH_S, LOUD, QUIET, Watched, watch
+from lab.recorded.seeing import FLASH_S, HUSH_S, LOUD, QUIET, Watched, watch
+from lab.speech import voice
 
 TONES: Final = (440, 1000)
 BLOCK_S: Final = 0.005
@@ -33,11 +37,15 @@ _NEAR_S: Final = 0.5
 _STILL_S: Final = 1.0
 _HOLE_S: Final = 1.0
 _SLACK_S: Final = 1.0
+_VOICE_DB: Final = 20.0
 _LEVELS: Final = re.compile(r"pts_time:(\S+)|astats\.([12])\.RMS_level=(\S+)")
 
 
-Sides = tuple[list[float], list[float]]
-"""Samples from -1 to 1, left and right."""
+class Sides(NamedTuple):
+    """Samples from -1 to 1."""
+
+    left: list[float]
+    right: list[float]
 
 
 class Block(NamedTuple):
@@ -62,9 +70,15 @@ def lines(folder: Path) -> list[str]:
     assert made.ended_at
     path = folder / (VIDEO if noted.box else AUDIO)
     lasts_s = made.ended_at - made.began_at
-    blocks = list(_blocks(path))
-    sent = [at - made.began_at for at in noted.sent]
-    onsets = [now.at for before, now in pairwise(blocks) if before.left <= _LOUD_DB < now.left]
+    sentences = [at - made.began_at for at in noted.said]
+    spoken = [(at - HUSH_S, at + _ends_s(folder / SAID) + HUSH_S) for at in sentences]
+    blocks = [block for block in _blocks(path) if not _is_in(block.at, spoken, _NEAR_S)]
+    sent = [at for at in (at - made.began_at for at in noted.sent) if not _is_in(at, spoken, 2 * _NEAR_S)]
+    onsets = [
+        now.at
+        for before, now in pairwise(blocks)
+        if before.left <= _LOUD_DB < now.left and now.at - before.at < 2 * BLOCK_S
+    ]
     beeps = _lateness(sent, onsets)
     loud = list(_in_beeps(path, onsets))
     loads = sorted(noted.loads) or [0.0]
@@ -78,7 +92,53 @@ def lines(folder: Path) -> list[str]:
         f"  lost       sound {_lost(blocks, beeps)}; {_missing(sent, beeps)}",
         f"  told       {told(made, [block for block in blocks if block.at >= beeps[0].sent])}",
         *(_of_picture(path, noted, made, sent, beeps) if noted.box else [f"  drift      {drift_of_sound(beeps)}"]),
+        *_of_sentences([path, *(folder / track.path for track in made.tracks)], folder / SAID, sentences),
     ]
+
+
+def _is_in(at: float, spans: Sequence[tuple[float, float]], slack_s: float) -> bool:
+    return any(since - slack_s < at < until + slack_s for since, until in spans)
+
+
+def _of_sentences(paths: Sequence[Path], sentence: Path, sent: Sequence[float]) -> list[str]:
+    """What is understood of the sentence in each of these files, and how much later it begins. `sent`: when it was
+    begun.
+    """
+    if not sent:
+        return []
+    without = voice.missing()
+    said = [f"sent: {voice.SENTENCE}", *([f"not understood here: there is no {without}"] if without else [])]
+    length_s = _ends_s(sentence)
+    began_s = onset(_samples(sentence, 0.0, length_s).left)
+    for path, at in product(paths, sent):
+        since_s, until_s = at - _NEAR_S, at + length_s + _NEAR_S
+        late_s = since_s + onset(_samples(path, since_s, until_s - since_s).left) - at - began_s
+        words = "" if without else f"{_understood(path, since_s, until_s)}; "
+        said.append(f"{path.name}, at {at:.0f} s: {words}{_ms(late_s)} since it was sent")
+    return [f"  {'' if place else 'sentence':10} {text}" for place, text in enumerate(said)]
+
+
+def _understood(path: Path, since_s: float, until_s: float) -> str:
+    with workshop() as folder:
+        part = folder / "part.flac"
+        command = ["ffmpeg", "-v", "error", "-ss", f"{since_s:.3f}", "-to", f"{until_s:.3f}", "-i", str(path)]
+        subprocess.run([*command, "-map", "0:a", str(part)], check=True)
+        try:
+            heard = asyncio.run(voice.understood(part))
+        except SpeechError as error:
+            return f"not understood: {error}"
+    said = voice.words(voice.SENTENCE)
+    return f"{' '.join(heard)}; {voice.errors(said, heard)} of {len(said)} words are wrong"
+
+
+def onset(samples: Sequence[float]) -> float:
+    """When the loud part of it begins, in seconds: what is within _VOICE_DB of its loudest block."""
+    size = round(BLOCK_S * RATE)
+    powers = [
+        sum(sample * sample for sample in samples[place : place + size]) for place in range(0, len(samples), size)
+    ]
+    least = max(powers) * 10 ** (-_VOICE_DB / 10)
+    return next(place for place, power in enumerate(powers) if power >= least) * BLOCK_S
 
 
 def _of_picture(path: Path, noted: Noted, made: Manifest, sent: Sequence[float], beeps: Sequence[Late]) -> list[str]:
@@ -166,7 +226,7 @@ def _samples(path: Path, at_s: float, length_s: float) -> Sides:
     command += ["-f", "s16le", "-ar", str(RATE), "-ac", "2", "-"]
     samples = array.array("h", subprocess.run(command, capture_output=True, check=True).stdout)
     left, right = ([sample / 32768 for sample in samples[side::2]] for side in (0, 1))
-    return left, right
+    return Sides(left, right)
 
 
 def _in_beeps(path: Path, onsets: Sequence[float], most: int = 12) -> Iterator[Sides]:

@@ -2,6 +2,7 @@
 
 Whoever sends it (PATTERN) shows a counter of 16 bits, four rows of four blocks in the left half of their picture, and a
 flash in the right half, as long as their tones are loud: a fifth of each second. Their page notes when each begins.
+`speak` plays a WAV on both sides; neither tones nor flashes are sent meanwhile, and for HUSH_S before and after it.
 """
 
 from itertools import pairwise, takewhile
@@ -14,6 +15,7 @@ BITS: Final = 16
 QUIET: Final = 0.01
 LOUD: Final = 0.5
 FLASH_S: Final = 0.2
+HUSH_S: Final = 1.5
 _HALF: Final = 128
 
 PATTERN: Final = (
@@ -32,13 +34,27 @@ PATTERN: Final = (
     const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
     const pen = canvas.getContext("2d");
     globalThis.sent = []; // when each flash and beep began, in epoch seconds
-    let [counter, wasOn] = [0, false];
+    let [counter, wasOn, isHushed] = [0, false, false];
+    globalThis.speak = async (wav) => { // Base64; answers when the voice begins, in epoch seconds, once it is over
+      const bytes = Uint8Array.from(atob(wav), (letter) => letter.charCodeAt(0));
+      const voice = context.createBufferSource();
+      voice.buffer = await context.decodeAudioData(bytes.buffer);
+      isHushed = true;
+      for (const side of [0, 1]) voice.connect(sides, 0, side);
+      const over = new Promise((done) => (voice.onended = done));
+      const at = Date.now() / 1000 + %(hush_s)s;
+      voice.start(context.currentTime + %(hush_s)s);
+      await over;
+      setTimeout(() => (isHushed = false), %(hush_s)s * 1000);
+      return at;
+    };
     setInterval(() => {
       counter += 1;
-      const isOn = performance.now() % 1000 < %(flash_ms)d;
+      const isOn = !isHushed && performance.now() % 1000 < %(flash_ms)d;
       if (isOn && !wasOn) globalThis.sent.push(Date.now() / 1000);
       wasOn = isOn;
-      for (const gain of gains) gain.setValueAtTime(isOn ? %(loud)s : %(quiet)s, context.currentTime);
+      const level = isHushed ? 0 : isOn ? %(loud)s : %(quiet)s;
+      for (const gain of gains) gain.setValueAtTime(level, context.currentTime);
       pen.fillStyle = "black";
       pen.fillRect(0, 0, 320, 180);
       pen.fillStyle = "white";
@@ -52,6 +68,7 @@ PATTERN: Final = (
 """.replace("(bit % 4)", "(bit %% 4)").replace("now() % 1000", "now() %% 1000")
     % {
         "flash_ms": FLASH_S * 1000,
+        "hush_s": HUSH_S,
         "loud": LOUD,
         "quiet": QUIET,
         "bits": BITS,

