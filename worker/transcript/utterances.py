@@ -1,14 +1,18 @@
 """Makes utterances of a page's captions: captions of each look in, utterances that grow and end out. Pure.
 
 Pages differ. A block of captions may grow while one person speaks, and its last words may still change. Another page
-shows only the latest words. Elements may be drawn anew at any moment. So only the words count: the words of a look are
-matched with the words before. An utterance ends when nothing was added for a while, when its block is gone, when
-somebody else speaks in its block, or when it has grown long.
+shows only the latest words. Elements may be drawn anew at any moment. So only the words count, and where they stand. An
+utterance begins where it did at the look before, as long as the words before it are the same. Where they are not, the
+last words are looked for, which gives by how many places all words moved.
+
+An utterance ends when nothing was added for a while, when its block is gone, when somebody else speaks in its block, or
+when it has grown long.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
+from itertools import pairwise
+from operator import eq, itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,9 +26,14 @@ GONE_S: Final = 10.0
 MOST_WORDS: Final = 60
 REVISED_WORDS: Final = 8
 """How many of the last words a page may still change."""
-REMEMBERED_WORDS: Final = 60
+READ_WORDS: Final = 200
+"""Of a block so many words are read, the last ones."""
+MATCHED_WORDS: Final = 40
+"""So many of the last words are looked for in the next look."""
 SHORT: Final = 3
-MOST_BLOCKS: Final = 200
+MOST_BLOCKS: Final = 50
+MOST_REDRAWN: Final = 2
+"""So many blocks that disappeared are compared with a new one."""
 
 
 class Block(NamedTuple):
@@ -55,14 +64,16 @@ class UtteranceUpdate(msgspec.Struct, frozen=True):
 
 
 class _Speech:
-    """The words of one block. `done`: of utterances that have ended; `words`: of the current one; `words_sent`: how
-    many of these were in an update.
+    """The words of one block. `known`: those that it showed, as they are compared. `words`: those of the current
+    utterance, and `begins`: where in `known` it begins; negative where its first words are shown no more. `words_sent`:
+    how many of its words were in an update.
     """
 
     def __init__(self, speaker: str) -> None:
         self.speaker = speaker
         self.shown = ""
-        self.done: list[str] = []
+        self.known: list[str] = []
+        self.begins = 0
         self.words: list[str] = []
         self.number = 0
         self.began_at = 0.0
@@ -112,16 +123,18 @@ class UtteranceBuilder:
 
     def _drawn_anew(self, block: Block, there: Iterable[str]) -> _Speech | None:
         """The words of a block that disappeared from the page, if this block continues them."""
-        words = block.text.split()
-        best, most = "", 0
-        for key, speech in self._speeches.items():
-            if key not in there and speech.speaker == block.speaker:
-                before = [*speech.done, *speech.words]
-                at, place, length = _common(before, words)
-                begins = len(before) <= SHORT and at == place == 0  # and the rest is being revised
-                if length >= max(most, 1) and (begins or length >= min(2, len(before), len(words))):
-                    best, most = key, length
-        return self._speeches.pop(best) if most else None
+        words = _plain(words_of(block.text))
+        alike = [
+            (len(set(words).intersection(speech.known)), key)
+            for key, speech in self._speeches.items()
+            if key not in there and speech.speaker == block.speaker
+        ]
+        for shared, key in sorted(alike, key=itemgetter(0), reverse=True)[:MOST_REDRAWN]:
+            speech = self._speeches[key]
+            is_revised = len(speech.known) <= SHORT and speech.known[:1] == words[:1]
+            if shared and (is_revised or moved(speech.known, words, speech.begins) is not None):
+                return self._speeches.pop(key)
+        return None
 
     def _hear(self, speech: _Speech, block: Block, now: float) -> list[UtteranceUpdate]:
         if block.text == speech.shown and block.speaker == speech.speaker:
@@ -131,11 +144,11 @@ class UtteranceBuilder:
             found += [self._finish(speech)] if speech.words else []
             speech.speaker = block.speaker
         speech.shown = block.text
-        words = block.text.split()
-        whole = continued(speech.done, speech.words, words)
-        if whole is None:
+        shown = words_of(block.text)
+        if not _follow(speech, shown):
             found += [self._finish(speech)] if speech.words else []
-            whole = words
+            speech.known, speech.begins = _plain(shown), 0
+        whole = _current(speech, shown)
         if whole == speech.words:
             return found
         if not speech.words:
@@ -150,9 +163,9 @@ class UtteranceBuilder:
         return found
 
     def _so_far(self, speech: _Speech) -> UtteranceUpdate:
-        added = " ".join(speech.words[speech.words_sent :])
+        added = _text(speech.words[speech.words_sent :])
         speech.words_sent = len(speech.words)
-        text = " ".join(speech.words)
+        text = _text(speech.words)
         return UtteranceUpdate(
             speech.number, speech.whose, text, speech.began_at, speech.changed_at, is_final=False, added=added
         )
@@ -160,11 +173,10 @@ class UtteranceBuilder:
     def _finish(self, speech: _Speech, leaving: int = 0) -> UtteranceUpdate:
         cut = len(speech.words) - leaving
         words, speech.words = speech.words[:cut], speech.words[cut:]
-        added = " ".join(words[speech.words_sent :])
-        said = UtteranceUpdate(
-            speech.number, speech.whose, " ".join(words), speech.began_at, speech.changed_at, True, added
-        )
-        speech.done = (speech.done + words)[-REMEMBERED_WORDS:]
+        added = _text(words[speech.words_sent :])
+        text = _text(words)
+        said = UtteranceUpdate(speech.number, speech.whose, text, speech.began_at, speech.changed_at, True, added)
+        speech.begins += cut
         speech.heard.clear()
         if speech.words:
             self._last += 1
@@ -172,26 +184,65 @@ class UtteranceBuilder:
         return said
 
 
-def continued(done: Sequence[str], said: list[str], shown: list[str]) -> list[str] | None:
-    """The words of the current utterance by now. `done`: words of earlier utterances, `said`: of the current one so
-    far. `shown`: what the page shows; it repeats some of both, and may change the end. None: it does not continue them.
+def _follow(speech: _Speech, shown: list[str]) -> bool:
+    """Note what is shown. False: it does not continue what was known."""
+    words = _plain(shown)
+    if len(words) < len(speech.known) and words == speech.known[: len(words)]:
+        return True  # the rest may come back, or something else begins with the same words: the next look tells
+    if speech.begins or len(speech.known) > SHORT:  # otherwise it only began, and all of it may still change
+        shift = moved(speech.known, words, speech.begins)
+        if shift is None:
+            return False
+        most = len(words) if speech.begins > 0 else 0  # nothing can have come before its first word
+        speech.begins = min(speech.begins + shift, most)
+    speech.known = words
+    return True
+
+
+def _current(speech: _Speech, shown: list[str]) -> list[str]:
+    """The words of the current utterance by now."""
+    lost = len(speech.known) - len(shown)
+    if lost > min(REVISED_WORDS, len(shown)):
+        return speech.words
+    return (speech.words[: max(0, -speech.begins)] + shown[max(0, speech.begins) :]) or speech.words
+
+
+def moved(known: Sequence[str], shown: Sequence[str], begins: int = 0) -> int | None:
+    """By how many places the words that were `known` moved; negative where the first ones are shown no more. Words from
+    `begins` on may still change. None: something else is shown. Takes time in proportion to MATCHED_WORDS times the
+    words shown.
     """
-    before = [*done, *said]
-    if not before or not shown:
-        return shown or said
-    at, place, length = _common(before, shown)
-    if length < min(2, len(before), len(shown)):
-        return shown if len(said) <= SHORT and not done else None
-    begins = place + len(done) - at  # where in `shown` the utterance begins
-    return (shown[begins:] or said) if begins >= 0 else said[:-begins] + shown
+    fewest = min(2, len(known), len(shown))
+    revised = min(REVISED_WORDS, max(0, len(known) - max(0, begins)))
+
+    def is_enough(same: int, compared: int) -> bool:
+        return compared - same <= compared // 2 + revised
+
+    pairs = enumerate(zip(known, shown, strict=False))
+    unchanged = next((place for place, (one, other) in pairs if one != other), min(len(known), len(shown)))
+    if unchanged >= (begins if begins > 0 else fewest) and is_enough(unchanged, len(known)):
+        return 0
+    first = max(0, len(known) - MATCHED_WORDS)
+    found, best = None, 0
+    for place in sorted(range(first + 1 - len(known), len(shown)), key=lambda place: abs(place - first)):
+        last = known[first + max(0, -place) :]
+        same = [*map(eq, last, shown[max(0, place) :])]
+        matches = same.count(True)
+        is_better = matches >= fewest and (found is None or 2 * matches - len(last) > best)
+        if is_better and is_enough(matches, len(last)) and (fewest < 2 or (True, True) in pairwise(same)):
+            found, best = place - first, 2 * matches - len(last)
+    return found
 
 
-def _common(before: Sequence[str], words: Sequence[str]) -> tuple[int, int, int]:
-    """The longest run of words that both have: where it begins in each, and its length."""
-    match = SequenceMatcher(None, [_plain(word) for word in before], [_plain(word) for word in words], autojunk=False)
-    found = match.find_longest_match()
-    return found.a, found.b, found.size
+def words_of(text: str) -> list[str]:
+    """The last words of a text."""
+    return text.split()[-READ_WORDS:]
 
 
-def _plain(word: str) -> str:
-    return word.strip(".,;:!?\"'()-\u2026\u201c\u201d\u2018\u2019").casefold() or word
+def _text(words: Iterable[str]) -> str:
+    return " ".join(words)
+
+
+def _plain(words: Iterable[str]) -> list[str]:
+    """The words as they are compared: pages change case and punctuation later."""
+    return [word.strip(".,;:!?\"'()-\u2026\u201c\u201d\u2018\u2019").casefold() or word for word in words]

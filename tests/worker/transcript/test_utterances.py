@@ -1,12 +1,14 @@
 """What pages show of what is said, look by look, and the utterances that come of it."""
 
 from collections.abc import Sequence
+from itertools import cycle
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.transcript.utterances import MOST_WORDS, STILL_S, Block, UtteranceBuilder, UtteranceUpdate, continued
+from worker.transcript.utterances import MOST_WORDS, STILL_S, Block, UtteranceBuilder, UtteranceUpdate
 
 STEP_S = 0.3
 
@@ -161,9 +163,53 @@ def test_whatever_is_said_arrives_whole_through_any_window(words: list[str], siz
     assert " ".join(piece for _, piece in finals(follow(*window(text, size)))) == text
 
 
-@given(_WORDS)
-def test_what_shows_no_more_than_before_changes_nothing(words: list[str]) -> None:
-    assert continued([], words, words) == words
-    assert continued(words, [], words) == []
-    assert continued([], words, []) == words
-    assert continued([], [], words) == words
+class Step(NamedTuple):
+    """At a look the page shows `more` of the words that are said, and after them a `guess` at the next ones. Or
+    nobody says more for a while (`pauses`), and there is no guess.
+    """
+
+    more: int
+    guess: list[str]
+    pauses: bool
+
+
+_VOCABULARY = st.sampled_from(["yes", "no", "we", "ship", "it"])
+_REPEATED = st.lists(_VOCABULARY, min_size=1, max_size=180)
+_STEPS = st.lists(
+    st.builds(Step, st.integers(1, 5), st.lists(_VOCABULARY, max_size=2), st.booleans()), min_size=1, max_size=60
+)
+
+
+def kept(words: Sequence[str], steps: Sequence[Step], size: int, space: str = " ") -> str:
+    """What is kept of these words, of which the page shows the last `size`."""
+    utterances, found, now, count = UtteranceBuilder(), list[str](), 100.0, 0
+    for step in cycle(steps):
+        count = min(count + step.more, len(words))
+        is_still = step.pauses or count == len(words)
+        shown = [*words[:count], *([] if is_still else step.guess)][-size:]
+        for _ in range(2 if is_still else 1):
+            found += [text for _, text in finals(utterances.look(now, [block(space.join(shown))]))]
+            now += STILL_S if is_still else STEP_S
+        if count == len(words):
+            return space.join([*found, *(text for _, text in finals(utterances.end()))])
+    raise AssertionError
+
+
+@given(_REPEATED, _STEPS)
+def test_whatever_is_repeated_is_kept_as_often_as_it_is_said_in_a_block_that_grows(
+    words: list[str], steps: list[Step]
+) -> None:
+    assert kept(words, steps, len(words) + 4).split() == words
+
+
+@given(_REPEATED, _STEPS, st.integers(12, 40))
+def test_whatever_is_repeated_is_not_kept_more_often_than_it_is_said_through_any_window(
+    words: list[str], steps: list[Step], size: int
+) -> None:
+    assert len(kept(words, steps, size).split()) <= len(words) + 8
+
+
+@pytest.mark.parametrize("times", [2, 20, 60])
+def test_a_refrain_is_kept_as_often_as_it_is_said(times: int) -> None:
+    text = " ".join([SENTENCE] * times)
+    assert " ".join(piece for _, piece in finals(follow(*growing(text)))) == text
