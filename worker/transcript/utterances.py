@@ -3,17 +3,20 @@
 Pages differ. A block of captions may grow while one person speaks, and its last words may still change. Another page
 shows only the latest words. Elements may be drawn anew at any moment. So only the words count, and where they stand. An
 utterance begins where it did at the look before, as long as the words before it are the same. Where they are not, the
-last words are looked for, which gives by how many places all words moved.
+last words are looked for, which gives by how many places all words moved. In scripts without spaces between words each
+character counts as a word.
 
 An utterance ends when nothing was added for a while, when its block is gone, when somebody else speaks in its block, or
 when it has grown long.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from operator import eq, itemgetter
 from typing import Final, NamedTuple
+from unicodedata import category
 
 import msgspec
 
@@ -34,6 +37,17 @@ SHORT: Final = 3
 MOST_BLOCKS: Final = 50
 MOST_REDRAWN: Final = 2
 """So many blocks that disappeared are compared with a new one."""
+
+_UNSPACED: Final = (
+    "\u0e00-\u109f\u1780-\u17ff\u3001-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
+    "\U00020000-\U0003ffff"
+)
+"""Scripts that put no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+_MARKS: Final = "".join(mark for mark in map(chr, range(0x0E00, 0x1800)) if category(mark).startswith("M"))
+_STOPS: Final = "\u2026\u3001\u3002\u300d\u300f\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f"
+_IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
+_WORD: Final = re.compile(rf" ?(?:[{_UNSPACED}][{_MARKS}{_STOPS}]*|[^ {_UNSPACED}]+)")
+_EDGES: Final = f" .,;:!?\"'()-\u201c\u201d\u2018\u2019{_STOPS}"
 
 
 class Block(NamedTuple):
@@ -235,14 +249,15 @@ def moved(known: Sequence[str], shown: Sequence[str], begins: int = 0) -> int | 
 
 
 def words_of(text: str) -> list[str]:
-    """The last words of a text."""
-    return text.split()[-READ_WORDS:]
+    """The last words of a text, each with the space before it. A mark or stop belongs to the character before it."""
+    said = " ".join(text.split())
+    return _WORD.findall(said if _IS_UNSPACED.match(said) else f" {said}")[-READ_WORDS:]
 
 
 def _text(words: Iterable[str]) -> str:
-    return " ".join(words)
+    return "".join(words).strip()
 
 
 def _plain(words: Iterable[str]) -> list[str]:
     """The words as they are compared: pages change case and punctuation later."""
-    return [word.strip(".,;:!?\"'()-\u2026\u201c\u201d\u2018\u2019").casefold() or word for word in words]
+    return [word.strip(_EDGES).casefold() or word for word in words]

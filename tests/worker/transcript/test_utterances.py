@@ -88,6 +88,44 @@ def test_a_window_goes_on_after_a_pause() -> None:
     assert finals(utterances.look(6, [block("three four five six")])) == [("Ann", "five six")]
 
 
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ("今日は会議を始めます", "皆さんよろしくお願いします", "質問はありますか"),
+        ("大家早上好", "我们今天讨论预算", "有什么问题吗"),
+        ("สวัสดีทุกคน", "วันนี้เราจะประชุม", "มีคำถามไหม"),
+        ("AIの会議です", "Google Meet を使います", "はい yes"),
+        ("안녕하세요 여러분", "회의를 시작하겠습니다", "질문 있습니까"),
+    ],
+)
+def test_after_each_pause_only_the_new_sentence_is_said_in_any_script(sentences: Sequence[str]) -> None:
+    utterances, found, now, text = UtteranceBuilder(), list[UtteranceUpdate](), 100.0, ""
+    for sentence in sentences:
+        before = f"{text} " if " " in sentences[0] and text else text
+        for count in range(1, len(sentence) + 1):
+            text = before + sentence[:count]
+            found += utterances.look(now, [block(text)])
+            now += STEP_S
+        found += utterances.look(now + STILL_S, [block(text)])
+        now += STILL_S + STEP_S
+    assert finals(found) == [("Ann", sentence) for sentence in sentences]
+
+
+def test_a_stop_that_comes_later_belongs_to_what_was_said() -> None:
+    utterances = UtteranceBuilder()
+    utterances.look(0, [block("はい")])
+    utterances.look(STILL_S, [block("はい")])
+    assert utterances.look(3, [block("はい。")]) == []
+    utterances.look(4, [block("はい。始めます")])
+    assert finals(utterances.end()) == [("Ann", "始めます")]
+
+
+def test_a_window_slides_over_what_has_no_spaces() -> None:
+    text = "今日は会議を始めますので皆さんよろしくお願いします"
+    looks = [[block(text[max(0, count - 9) : count])] for count in range(1, len(text) + 1)]
+    assert finals(follow(*looks)) == [("Ann", text)]
+
+
 def test_what_goes_away_is_final_at_once_and_is_not_said_again_when_it_is_drawn_anew() -> None:
     said = follow(
         [block("Nice to meet you")], [], [block("Nice to meet you", key="2")], [block("Nice to meet you all", key="3")]
@@ -200,6 +238,16 @@ def test_whatever_is_repeated_is_kept_as_often_as_it_is_said_in_a_block_that_gro
     words: list[str], steps: list[Step]
 ) -> None:
     assert kept(words, steps, len(words) + 4).split() == words
+
+
+_CHARACTERS = st.lists(st.sampled_from(["会", "議", "は", "ま", "す。", "ที่"]), min_size=1, max_size=180)
+
+
+@given(_CHARACTERS, _STEPS)
+def test_where_words_have_no_spaces_between_them_each_character_is_kept_once(
+    words: list[str], steps: list[Step]
+) -> None:
+    assert kept(words, steps, len(words) + 4, space="") == "".join(words)
 
 
 @given(_REPEATED, _STEPS, st.integers(12, 40))
