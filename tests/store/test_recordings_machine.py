@@ -31,12 +31,15 @@ class Recordings(OnRedis):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.attempt, self.of, self.status = 0, 0, ""
+        self.attempts = 0
         self.state, self.ended_at = "queued", 0.0
         self.now: float = NOW
         self.lead(1)
 
-    @initialize(is_sent_in=st.booleans())
-    def begin(self, is_sent_in: bool) -> None:
+    @initialize(is_sent_in=st.booleans(), attempts=st.sampled_from([0, 1, 2, 2, 3, 3]))
+    def begin(self, is_sent_in: bool, attempts: int) -> None:
+        """`attempts`: it does not end before it was sent in so often. Most that goes wrong does with a later one."""
+        self.attempts = attempts
         self.apply(Accept("b1", JOB, BotState.QUEUED, self.moment(), seq=1))
         if is_sent_in:
             self.it_is_sent_in()
@@ -54,13 +57,15 @@ class Recordings(OnRedis):
         self.apply(Assign("vm1", join, self.moment(), warm=True, waited_s=0.0))
 
     @precondition(lambda self: self.state == "in")
-    @rule()
-    def its_vm_is_lost(self) -> None:
+    @rule(is_sent_in=st.booleans())
+    def its_vm_is_lost(self, is_sent_in: bool) -> None:
         self.state = "queued"
         self.moment()
         self.apply(Enqueue("b1", self.attempt, Why.VM_LOST))
+        if is_sent_in:
+            self.it_is_sent_in()
 
-    @precondition(lambda self: self.state != "over")
+    @precondition(lambda self: self.state != "over" and self.attempt >= self.attempts)
     @rule()
     def it_ends(self) -> None:
         self.state, self.ended_at = "over", self.moment()
