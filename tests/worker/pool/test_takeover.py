@@ -16,15 +16,24 @@ from common.config.settings import WorkerSettings
 from common.wire.messages import BotEnded, BotMoved, Join, JoinRefused, WorkerGone, WorkerWarm
 from common.wire.vocabulary import BotState, Reason, RefusalCause
 from tests.waiting import wait_until
-from tests.worker.conftest import Harness, pool_with_own_driver, stand_ins
-from worker.chromium.driver import DriverError
+from tests.worker.conftest import Harness, pool_with, stand_ins
+from worker.chromium.driver import Driver, DriverError
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def driver() -> AsyncGenerator[Driver]:
+    """One for all tests here: those that end it wait for the next."""
+    driver = Driver()
+    await driver.start()
+    yield driver
+    await driver.stop()
+
+
 @asynccontextmanager
 async def pool_that_asks_often(
-    folder: Path, settings: WorkerSettings, monkeypatch: pytest.MonkeyPatch
+    folder: Path, settings: WorkerSettings, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Harness]:
     """It asks its driver whether that still answers. Nobody complains in the log of what came of its death."""
     complaints: list[object] = []
@@ -32,25 +41,30 @@ async def pool_that_asks_often(
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     monkeypatch.setattr("worker.chromium.driver.CHECK_S", 0.5)
     monkeypatch.setattr("worker.chromium.driver.ANSWER_DEADLINE_S", 1.0)
-    async with pool_with_own_driver(folder, settings) as harness:
+    async with pool_with(folder, settings, driver) as harness, asyncio.TaskGroup() as tasks:
+        tending = tasks.create_task(driver.tend(harness.pool.reconnect), name="tend the driver")
         yield harness
+        await wait_until(lambda: not driver._gone.is_set())  # pyright: ignore[reportPrivateUsage]
+        tending.cancel()
     gc.collect()
     loop.set_exception_handler(None)
     assert complaints == []
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def harness(tmp_path: Path, room: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
-    async with pool_that_asks_often(tmp_path, WorkerSettings(memory_reserve_mb=0), monkeypatch) as harness:
+async def harness(
+    tmp_path: Path, driver: Driver, room: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Harness]:
+    async with pool_that_asks_often(tmp_path, WorkerSettings(memory_reserve_mb=0), driver, monkeypatch) as harness:
         harness.meeting = room
         yield harness
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def light_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
+async def light_harness(tmp_path: Path, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Harness]:
     async with (
         stand_ins(tmp_path, WorkerSettings()) as (settings, meeting),
-        pool_that_asks_often(tmp_path, settings, monkeypatch) as harness,
+        pool_that_asks_often(tmp_path, settings, driver, monkeypatch) as harness,
     ):
         harness.meeting = meeting
         yield harness
