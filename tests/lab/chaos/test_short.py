@@ -113,6 +113,7 @@ async def test_primaries_that_go_away_break_no_promise(wait_replicas: int, fork:
     assert bool(summary.world.rollbacks) == (wait_replicas == 0)
 
 
+@pytest.mark.long
 async def test_a_process_that_ends_after_a_step_breaks_no_promise(fork: Spawn) -> None:
     [outcome] = await try_steps(choose(AgentStep.JOIN_CLAIMED), seed=1, say=say, spawn=fork)
     assert outcome.violations == []

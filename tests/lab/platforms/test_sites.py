@@ -152,7 +152,8 @@ async def ask_to_join(page: Page, meeting: Meeting) -> None:
     await page.click(JOIN[platform])
 
 
-@pytest.mark.parametrize("platform", EACH)
+@pytest.mark.long
+@pytest.mark.parametrize("platform", PLATFORMS)
 async def test_one_gets_in_hears_others_and_out_again(page: Page, site: Site, platform: str) -> None:
     meeting = site.arrange(platform, CODES[platform], Scenario(entry="lobby", voices=("Vera",)))
     await ask_to_join(page, meeting)
@@ -215,6 +216,7 @@ async def test_a_heavy_page_is_heavy_once(page: Page, site: Site) -> None:
     assert transferred[1] == 0
 
 
+@pytest.mark.long
 async def test_a_scenario_acts_by_itself(page: Page, site: Site) -> None:
     acts = (Act("lobby", "admit", 50), Act("meeting", "come:Bea", 50), Act("meeting", "remove", 200))
     meeting = site.arrange("teams", CODES["teams"], Scenario(entry="lobby", acts=acts))
