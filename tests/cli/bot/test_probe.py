@@ -53,7 +53,10 @@ def test_each_screen_is_told_as_it_comes_and_then_the_end(
     assert "4711" not in out + err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(other, marks=pytest.mark.long) for other in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_a_probe_that_is_stopped_makes_its_bot_leave(start: Start, agent: Agent, number: signal.Signals) -> None:
     process = start("probe", LINK)
     [join] = agent.orders(Join)

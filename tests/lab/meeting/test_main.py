@@ -45,7 +45,7 @@ async def address_after(label: str, process: Process) -> str:
     return line.split()[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 async def test_a_signal_says_goodbye_to_everybody_and_exits_cleanly(start_room: StartRoom, number: int) -> None:
     process = await start_room("--listen", "127.0.0.1:0", "--host-key", "k")
     guests, host = await address_after("Guests:", process), await address_after("Host:", process)

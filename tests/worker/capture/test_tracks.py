@@ -222,7 +222,7 @@ async def site() -> AsyncGenerator[str]:
 @pytest.mark.parametrize(
     ("policy", "configuration", "why"),
     [
-        pytest.param(STRICT, {}, "", id="strict"),
+        pytest.param(STRICT, {}, "", id="strict", marks=pytest.mark.long),  # which the next one is, too
         pytest.param(TRUSTED, {}, "", id="trusted types"),
         pytest.param(f"{TRUSTED}; trusted-types page", {}, "allows no Worker", id="named trusted types"),
         pytest.param(f"{STRICT}; worker-src 'none'", {}, "does not let the Worker's script load", id="no workers"),
