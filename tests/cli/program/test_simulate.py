@@ -46,7 +46,8 @@ def test_the_same_seed_gives_the_same_output_byte_for_byte(
     form: tuple[str, ...], trace: str, poolmgr: CommandLine
 ) -> None:
     first, second, other = (
-        poolmgr(*SWEEP, *form, "--trace", trace, "--seed", seed).stdout_bytes for seed in ("5", "5", "6")
+        poolmgr(*SMALL, "--sweep", "min_idle=0,1", *form, "--trace", trace, "--seed", seed).stdout_bytes
+        for seed in ("5", "5", "6")
     )
     assert first == second != other
 
@@ -162,7 +163,7 @@ def test_a_canary_gets_its_share_and_is_taken_out_when_its_joins_fail(poolmgr: C
     assert result.exit_code == 0, result.stderr
     assert re.search(r"^Canaries got \d+ of 3,000 jobs\.$", result.stdout, re.MULTILINE)
     assert re.search(r"^vm-0 was taken out after [\d.]+ hours: \d+ of \d+ joins failed", result.stdout, re.MULTILINE)
-    assert "Canaries" not in poolmgr("simulate", *options[:4]).stdout
+    assert "Canaries" not in poolmgr(*SMALL).stdout
 
 
 def test_the_labelled_part_of_a_fleet_can_be_sized(poolmgr: CommandLine) -> None:
