@@ -51,7 +51,7 @@ async def test_an_assignment_that_is_taken_back_though_it_was_claimed_is_found(m
 
 async def test_events_that_are_written_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     break_script(monkeypatch, "write", "elseif mine > newest then", "else")
-    assert "event doubled" in (await found_in(4)).violations
+    assert "event doubled" in (await found_in(8)).violations
 
 
 async def test_warm_ups_beyond_the_limit_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
