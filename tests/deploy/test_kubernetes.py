@@ -26,7 +26,7 @@ needs_kubectl = pytest.mark.skipif(
 def documents(folder: str) -> list[dict[str, Any]]:
     """Of a folder as they stand there, without what kustomize makes of them."""
     paths = [path for path in sorted((FOLDER / folder).glob("*.yaml")) if path.name != "kustomization.yaml"]
-    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+    return [document for path in paths for document in yaml.load_all(path.read_text(), yaml.CSafeLoader)]
 
 
 ALL = [
