@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import hiredis
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -14,6 +14,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, T
 from common.config import redis_url
 from common.config.redis_url import BadRedisUrlError, Finds, Node, RedisUrl
 from common.config.settings import RedisSettings
+from common.runtime.redis.pool import Pool
 from common.runtime.redis.roundtrip import Confirmation, confirm
 from common.wire.keys import WireKeys
 
@@ -37,6 +38,10 @@ class _Connection(AbstractConnection):
     moment as the result (https://github.com/python/cpython/issues/86296): a loop would then never end. Without a
     timeout of its own it sends plainly, so the deadline is set around it.
     """
+
+    async def connect(self) -> None:
+        if not self.is_connected:  # the pool asks before every call
+            await super().connect()
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         limit_s, self.socket_timeout = self.socket_timeout, None
@@ -92,7 +97,7 @@ def topology(settings: RedisSettings) -> "Topology | None":
 
     def make_client(node: Node) -> Redis:
         where: dict[str, Any] = {**options, "host": node.host, "port": node.port}
-        return Redis.from_pool(ConnectionPool(connection_class=_class(kind), **where))
+        return Redis.from_pool(Pool(connection_class=_class(kind), **where))
 
     if url.finds is Finds.IN_A_CLUSTER:
         return Topology("node", url.nodes, AskNode(settings.prefix), make_client)
@@ -105,7 +110,7 @@ def _pool(settings: RedisSettings) -> Any:
     options = _options(url, settings)
     kind = options.pop("connection_class")
     if (finder := topology(settings)) is None:
-        return ConnectionPool(connection_class=_class(kind), **options)
+        return Pool(connection_class=_class(kind), **options)
     from common.runtime.redis.failover.primary import PrimaryPool, ToPrimary  # slow to import
 
     del options["host"], options["port"]  # of the first node; each connection looks up the primary

@@ -24,6 +24,7 @@ from redis.exceptions import (
 
 from common.config.redis_url import Node
 from common.runtime.redis.failover.topology import Topology
+from common.runtime.redis.pool import Pool
 
 LOOK_S: Final = 3.0
 """While there are calls, the pool asks this often whether the primary is still the same."""
@@ -52,7 +53,7 @@ class ToPrimary(SentinelManagedConnection):
             raise ConnectionError(f"the server is not the primary: {type(error).__name__} {error}") from error
 
 
-class PrimaryPool(SentinelConnectionPool):
+class PrimaryPool(Pool, SentinelConnectionPool):
     """`looks`: whether to ask every LOOK_S for the primary. A cluster does not need it: there a primary that is cut off
     from most of the others stops taking writes.
     """
