@@ -22,7 +22,6 @@ from common.jobs.job import JobRules
 from common.runtime import steps, workshop
 from common.runtime.cli.text import count
 from common.runtime.clock import Clock
-from common.runtime.log import together
 from common.runtime.loop.lag import watched
 from common.runtime.loop.turns import Turns, patience_s
 from common.runtime.recordings.store import Store
@@ -55,7 +54,8 @@ from poolmgr.loops.schedule import watch_deadlines
 from poolmgr.loops.sqs import Sqs
 from poolmgr.loops.transcribing import Transcribing
 from poolmgr.loops.webhooks import Webhooks
-from poolmgr.observe.log import log_decided, log_rejected
+from poolmgr.observe.chronicle import Chronicle
+from poolmgr.observe.log import log_rejected
 from poolmgr.observe.metrics import Metrics
 from poolmgr.observe.traces import Traces
 from poolmgr.page.routes import add_page
@@ -108,6 +108,7 @@ class Manager:
         self.keys = Keys(settings.redis.prefix)
         self._spans = Spans(settings.otlp, "poolmgr", socket.gethostname())
         self._traces = Traces(self._spans)
+        self._chronicle = Chronicle(self._traces, self.clock)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         zone_of(settings.scaling)  # a wrong one is to be known at the start, not when this process leads
         self._provider = provider_of(settings.scaling)
@@ -156,6 +157,7 @@ class Manager:
                     await pause(stop, next(delays))
                     await redis.connection_pool.disconnect()  # these connections are to the Redis that went away
                 finally:
+                    self._chronicle.write()
                     self.metrics.leader.set(0)
                     self.metrics.backlog.set(0)
                     self.metrics.pool_gauges.pool = None
@@ -254,6 +256,7 @@ class Manager:
                 heard = self.metrics.heartbeats.inc
                 loops = [
                     start(dispatcher.run(), name="dispatcher"),
+                    start(self._chronicle.run(), name="chronicle"),
                     start(keep_leading(lease, settings.lease.ttl_s, of("leadership")), name="leadership"),
                     start(follow_events(events, dispatcher, heard, of("events")), name="events"),
                     start(follow_requests(control, dispatcher, of("control")), name="control"),
@@ -356,13 +359,11 @@ class Manager:
             _log.warning("lease_kept", error=str(error), detail="it will run out by itself")
 
     def _on_durable(self, decisions: Sequence[Decision]) -> None:
-        now = self.clock.wall()
-        with together():
-            for decision in decisions:
-                log_decided(decision, self._traces.decided(decision, now))
-                self.metrics.decided(decision)
-                if self._scaling:
-                    self._scaling.decided(decision)
+        self._chronicle.put(decisions)
+        for decision in decisions:
+            self.metrics.decided(decision)
+            if self._scaling:
+                self._scaling.decided(decision)
 
     def _on_rejected(self, job: Rejected) -> None:
         log_rejected(job)
