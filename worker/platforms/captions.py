@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 from playwright.async_api import Page
 
 from worker.platforms.page import PLACE
@@ -12,21 +13,29 @@ from worker.platforms.rules import Captions, Target, folded, script
 
 READ: Final = script("captions.js")
 MIDDLE: Final = (400, 300)
+MOST_LINES: Final = 10
+NAME_CHARS: Final = 200
+TEXT_CHARS: Final = 2000
+"""Of a page at one look: the last lines, and the end of each text. captions.js has the same bounds. With the bounds of
+worker/transcript/utterances.py a look takes at most some 40 ms of processor time, whatever the page shows.
+"""
+
+_Name = Annotated[str, Meta(max_length=NAME_CHARS)]
 
 
 class Line(msgspec.Struct, frozen=True):
     """The caption of one speaker, as the page shows it now. `key`: identifies it from look to look."""
 
-    key: str
-    speaker: str
-    text: str
+    key: _Name
+    speaker: _Name
+    text: Annotated[str, Meta(max_length=TEXT_CHARS)]
 
 
 class Shown(msgspec.Struct, frozen=True):
     """`shown`: whether captions are on. `bad`: selectors that are not CSS."""
 
     shown: bool
-    lines: list[Line] = []
+    lines: Annotated[list[Line], Meta(max_length=MOST_LINES)] = []
     bad: list[str] = []
 
 
@@ -67,7 +76,7 @@ def _by_mouse(target: str | Target) -> str | Target:
 
 def _line(line: Line, *, named: bool) -> Line:
     speaker, colon, text = line.text.partition(": ")
-    if not named or not colon or line.speaker:
+    if not named or not colon or line.speaker or len(speaker) > NAME_CHARS:
         return Line(line.key, _text(line.speaker), _text(line.text))
     return Line(line.key, _text(speaker), _text(text))
 

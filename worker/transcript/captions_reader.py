@@ -51,6 +51,7 @@ class CaptionsReader:
         self._on_utterances = on_utterances
         self._on_shown = on_shown
         self._utterances = UtteranceBuilder()
+        self._was_flooded = False
         self._is_shown: bool | None = None
         self._missing_since = 0.0
         self._round_began = float("-inf")
@@ -81,6 +82,9 @@ class CaptionsReader:
         blocks = [Block(line.key, line.speaker, line.text, speaker) for line in shown.lines]
         if said := self._utterances.look(time.time(), blocks):
             self._on_utterances(said)
+        if self._utterances.is_flooded and not self._was_flooded:
+            self._was_flooded = True
+            log.warning("captions_flooded")
         await self._keep_captions_on(page, rules, shown)
 
     async def _keep_captions_on(self, page: Page, rules: Captions, shown: Shown) -> None:

@@ -34,6 +34,12 @@ READ_WORDS: Final = 200
 MATCHED_WORDS: Final = 40
 """So many of the last words are looked for in the next look."""
 SHORT: Final = 3
+CHARS_A_SECOND: Final = 300
+"""So much of what a page shows anew is kept, on average: three who speak fast at once say less."""
+MOST_CHARS: Final = 10_000
+"""So much of it is kept at once."""
+ENTRY_CHARS: Final = 100
+"""An utterance takes so many more than its name and text have."""
 MOST_BLOCKS: Final = 50
 MOST_REDRAWN: Final = 2
 """So many blocks that disappeared are compared with a new one."""
@@ -102,22 +108,35 @@ class _Speech:
 
 
 class UtteranceBuilder:
-    """Call `look` with the captions at intervals, and `end` when the bot is out. Both return updates."""
+    """Call `look` with the captions at intervals, and `end` when the bot is out. Both return updates. `is_flooded`: the
+    page has shown more than can be kept; what it still shows at a later look is kept then.
+    """
 
     def __init__(self) -> None:
         self._speeches: dict[str, _Speech] = {}
         self._last = 0
+        self._room = float(MOST_CHARS)
+        self._looked_at = 0.0
+        self.is_flooded = False
 
     def look(self, now: float, blocks: Sequence[Block]) -> list[UtteranceUpdate]:
+        self._room = min(MOST_CHARS, self._room + max(0.0, now - self._looked_at) * CHARS_A_SECOND)
+        self._looked_at = now
         found: list[UtteranceUpdate] = []
         there = {block.key for block in blocks}
         for block in blocks:
-            found += self._hear(self._speech_of(block, there), block, now)
+            if self._room <= 0:
+                self.is_flooded = True
+                break
+            said = self._hear(self._speech_of(block, there), block, now)
+            self._room -= sum(map(_size, said))
+            found += said
         for key, speech in list(self._speeches.items()):
             if key not in there:
                 speech.gone_at = now if speech.gone_at is None else speech.gone_at
             if speech.words and (speech.gone_at is not None or now - speech.changed_at >= STILL_S):
                 found.append(self._finish(speech))
+                self._room -= _size(found[-1])
             if speech.gone_at is not None and now - speech.gone_at > GONE_S:
                 del self._speeches[key]
         return found
@@ -196,6 +215,10 @@ class UtteranceBuilder:
             self._last += 1
             speech.number, speech.began_at, speech.words_sent = self._last, speech.changed_at, 0
         return said
+
+
+def _size(update: UtteranceUpdate) -> int:
+    return len(update.added) + (len(update.speaker) + ENTRY_CHARS if update.is_final else 0)
 
 
 def _follow(speech: _Speech, shown: list[str]) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page
+from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, LiveSettings, WorkerSettings
 from common.runtime.recordings.store import Store
@@ -31,7 +32,9 @@ from worker.live.feeds import LiveFeeds
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare
+from worker.platforms.captions import MOST_LINES
 from worker.transcript.minutes_outbox import MinutesOutbox
+from worker.transcript.utterances import READ_WORDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -245,3 +248,17 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
         receiver.answers = [200]
         await wait_until(lambda: len(receiver.finals) == 3)
     assert [text for _, text in receiver.finals] == ["the first of them", "then a second one", "and now the third"]
+
+
+async def test_a_page_that_floods_its_captions_is_told_once_in_the_log(
+    pages: tuple[Site, Browser], receiver: Receiver
+) -> None:
+    async with bot_in(pages, "google_meet", receiver.url, Scenario()) as bot:
+        await wait_until(lambda: "turned captions on" in bot.meeting.noted)
+        with capture_logs() as logs:
+            for line in range(MOST_LINES):
+                bot.meeting.caption("Ann", " ".join(f"l{line}w{word}" for word in range(READ_WORDS)), str(line))
+            await wait_until(lambda: receiver.finals)
+        assert [(each["event"], each["log_level"]) for each in logs if each["event"].startswith("captions")] == [
+            ("captions_flooded", "warning")
+        ]

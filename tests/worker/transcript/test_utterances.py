@@ -1,5 +1,6 @@
 """What pages show of what is said, look by look, and the utterances that come of it."""
 
+import random
 from collections.abc import Sequence
 from itertools import cycle
 from typing import NamedTuple
@@ -8,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.transcript.utterances import MOST_WORDS, STILL_S, Block, UtteranceBuilder, UtteranceUpdate
+from worker.platforms.captions import MOST_LINES, TEXT_CHARS
+from worker.transcript import utterances as module
+from worker.transcript.utterances import (
+    CHARS_A_SECOND,
+    MATCHED_WORDS,
+    MOST_CHARS,
+    MOST_REDRAWN,
+    MOST_WORDS,
+    READ_WORDS,
+    STILL_S,
+    Block,
+    UtteranceBuilder,
+    UtteranceUpdate,
+)
 
 STEP_S = 0.3
 
@@ -261,3 +275,58 @@ def test_whatever_is_repeated_is_not_kept_more_often_than_it_is_said_through_any
 def test_a_refrain_is_kept_as_often_as_it_is_said(times: int) -> None:
     text = " ".join([SENTENCE] * times)
     assert " ".join(piece for _, piece in finals(follow(*growing(text)))) == text
+
+
+def flood(look: int, texts: Sequence[str], *, redrawn: bool) -> list[Block]:
+    """All that can be read of a page at one look, with the word changed that begins each text."""
+    return [
+        block(f"{look} {text[-TEXT_CHARS + 10 :]}", key=f"{look if redrawn else 0}-{line}")
+        for line, text in enumerate(texts)
+    ]
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+@pytest.mark.parametrize("letters", ["ab", "会議"])
+def test_a_look_compares_a_bounded_number_of_words_whatever_the_page_shows(
+    monkeypatch: pytest.MonkeyPatch, seed: int, letters: str, redrawn: bool
+) -> None:
+    compared = 0
+
+    def counted(one: object, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return one == other
+
+    monkeypatch.setattr(module, "eq", counted)
+    chance, space = random.Random(seed), " " if letters == "ab" else ""
+    texts = [space.join(chance.choices(letters, k=TEXT_CHARS)) for _ in range(MOST_LINES)]
+    utterances = UtteranceBuilder()
+    for look in range(12):
+        compared = 0
+        utterances.look(look * STEP_S, flood(look, texts, redrawn=redrawn))
+        assert compared <= MOST_LINES * (1 + MOST_REDRAWN) * MATCHED_WORDS * (MATCHED_WORDS + READ_WORDS)
+
+
+def test_a_page_that_shows_more_than_anybody_says_has_a_bounded_part_of_it_kept(seed: int) -> None:
+    chance, utterances, now, size = random.Random(seed), UtteranceBuilder(), 100.0, 0
+    for look in range(200):
+        texts = [" ".join(str(chance.random()) for _ in range(READ_WORDS)) for _ in range(MOST_LINES)]
+        said = utterances.look(now, flood(look, texts, redrawn=True))
+        size += sum(len(text) for _, text in finals(said))
+        now += STEP_S
+    assert utterances.is_flooded
+    assert 10_000 < size <= MOST_CHARS + 200 * STEP_S * CHARS_A_SECOND + TEXT_CHARS
+
+
+def test_what_was_held_back_is_kept_once_there_is_room_and_a_full_page_is_no_flood() -> None:
+    texts = [" ".join(f"w{line}x{word}" for word in range(READ_WORDS)) for line in range(MOST_LINES)]
+    blocks = [block(text, key=str(line)) for line, text in enumerate(texts)]
+    utterances, found = UtteranceBuilder(), list[UtteranceUpdate]()
+    for look in range(8):
+        found += utterances.look(look * 10.0, blocks)
+        assert utterances.is_flooded
+    said = [text for _, text in finals([*found, *utterances.end()])]
+    assert sorted(" ".join(said).split()) == sorted(" ".join(texts).split())
+    usual = UtteranceBuilder()
+    usual.look(0, [block(text[-800:], key=str(line)) for line, text in enumerate(texts)])
+    assert not usual.is_flooded

@@ -3,7 +3,7 @@
 ({ shown, each, id, speaker, text }) => {
   /* finding.js */
   const page = survey();
-  const [MOST_LINES, NAME_CHARS, TEXT_CHARS] = [50, 200, 8000];
+  const [MOST_LINES, NAME_CHARS, TEXT_CHARS] = [10, 200, 2000];
   const numbers = (globalThis.poolmgrCaptions ??= { of: new WeakMap(), last: 0 });
 
   function number(element) {
