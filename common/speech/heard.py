@@ -22,6 +22,8 @@ BREATH_S: Final = 0.35
 PAUSE_S: Final = 1.5
 """A pause, in seconds, that ends an utterance."""
 MOST_WORDS: Final = 60
+ONE_SPEAKER_S: Final = 60.0
+"""A text without times of its parts that takes longer, in seconds, is nobody's if several people spoke meanwhile."""
 
 
 class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,7 +77,8 @@ def whose(words: Sequence[Word], turns: Sequence[Turn]) -> list[str]:
         marked: Counter[str] = Counter()
         for share in shares[first:end]:
             marked.update(share)
-        name = marked.most_common(1)[0][0] if marked else ""
+        is_unclear = len(marked) > 1 and any(word.ended_at - word.began_at > ONE_SPEAKER_S for word in words[first:end])
+        name = marked.most_common(1)[0][0] if marked and not is_unclear else ""
         names.append(name)
         if name:
             by_voice[words[first].voice][name] += end - first

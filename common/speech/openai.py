@@ -1,6 +1,7 @@
 """The protocol of OpenAI and of most self-hosted Whisper servers: POST /audio/transcriptions, a form with the file.
 
-The answer (`verbose_json`) has words or sentences with their times. Files are cut to the size that the server accepts.
+The answer (`verbose_json`) has words or sentences with their times; that of some servers only a text. Files are cut to
+the size that the server accepts.
 
 https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
@@ -78,19 +79,22 @@ class OpenAi:
 
             answer = await calls.post(settings, url, {}, headers, form)
         try:
-            return list(words_of(msgspec.json.decode(answer, type=Spoken), piece.begins_s))
+            return list(words_of(msgspec.json.decode(answer, type=Spoken), piece.begins_s, piece.ends_s))
         except msgspec.DecodeError as error:
             raise SpeechError("bad_answer", lasts=True) from error
 
 
-def words_of(answer: Spoken, since_s: float) -> Iterator[Heard]:
-    """The words, with the punctuation of the text; sentences if the server gives no times of words."""
+def words_of(answer: Spoken, since_s: float, until_s: float) -> Iterator[Heard]:
+    """The words, with the punctuation of the text; sentences if the server gives no times of words; the text as one
+    sentence, which lasts from `since_s` until `until_s`, if it gives no times at all.
+    """
     segments = answer.segments or []
     words = answer.words or [word for segment in segments for word in segment.words or ()]
     if not words:
-        for segment in segments:
-            if text := segment.text.strip():
-                yield Heard(text, since_s + segment.start, since_s + segment.end, is_whole=True)
+        timed = [segment for segment in segments if segment.text.strip()]
+        for sentence in timed or [Segment(answer.text, 0.0, until_s - since_s)]:
+            if text := sentence.text.strip():
+                yield Heard(text, since_s + sentence.start, since_s + sentence.end, is_whole=True)
         return
     text = (answer.text or " ".join(segment.text for segment in segments)).split()
     at = 0

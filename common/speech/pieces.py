@@ -23,10 +23,11 @@ _CLOCK: Final = 48_000
 
 
 class Piece(NamedTuple):
-    """A piece. `begins_s`: where in the recording it begins."""
+    """A piece, and where in the recording it begins and ends."""
 
     path: Path
     begins_s: float
+    ends_s: float
 
 
 class _Packet(NamedTuple):
@@ -42,7 +43,7 @@ def cut(sound: Path, folder: Path, most_bytes: int, most_s: float = MOST_S) -> l
     try:
         packets = _packets(sound)
         places = cuts(packets, most_bytes, round(most_s * _CLOCK))
-        return _write(sound, folder, packets, places) if places else [Piece(sound, 0.0)]
+        return _write(sound, folder, packets, places) if places else [Piece(sound, 0.0, _ends_s(packets[-1]))]
     except (av.error.FFmpegError, IndexError, ValueError) as error:
         raise SpeechError("sound_unreadable", lasts=True) from error
 
@@ -54,6 +55,10 @@ def _packets(sound: Path) -> list[_Packet]:
             for packet in file.demux(audio=0)
             if packet.pts is not None and packet.time_base and packet.size
         ]
+
+
+def _ends_s(packet: _Packet) -> float:
+    return (packet.begins + packet.samples) / _CLOCK
 
 
 def _samples(packet: Any) -> Fraction:
@@ -93,11 +98,11 @@ def _quietest(packets: Sequence[_Packet], first: int, end: int) -> int:
 
 
 def _write(sound: Path, folder: Path, packets: Sequence[_Packet], places: Sequence[int]) -> list[Piece]:
-    starts = [0, *places]
+    starts, ends = [0, *places], [*places, len(packets)]
     pieces = [
-        Piece(folder / f"piece-{number}.ogg", packets[first].begins / _CLOCK) for number, first in enumerate(starts)
+        Piece(folder / f"piece-{number}.ogg", packets[first].begins / _CLOCK, _ends_s(packets[end - 1]))
+        for number, (first, end) in enumerate(zip(starts, ends, strict=True))
     ]
-    ends = [*places, len(packets)]
     number, place = -1, 0
     out: Any = None
     stream: Any = None

@@ -29,8 +29,9 @@ _MOST_BYTES: Final = 64 * 1024 * 1024
 class Speech:
     """`answers`: statuses with which the next calls are answered instead. `most_bytes`: of a file. `patience_s`: after
     so long without sound and KeepAlive it closes the connection. `gives_words`: it answers with words, too, and not
-    only with sentences, where the protocol has both. `slow_s`: how long an answer to a form takes. These record the
-    calls: `queries` of live calls, `controls` that came on sockets, `forms` and the `sizes` of files.
+    only with sentences, where the protocol has both; `gives_times`: not only with a text. `slow_s`: how long an answer
+    to a form takes. These record the calls: `queries` of live calls, `controls` that came on sockets, `forms` and the
+    `sizes` of files.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Speech:
         self.most_bytes = 25 * 1024 * 1024
         self.patience_s = 10.0
         self.gives_words = True
+        self.gives_times = True
         self.slow_s = 0.0
         self.queries: list[dict[str, str]] = []
         self.controls: list[str] = []
@@ -139,6 +141,8 @@ class Speech:
         text = _written(words)
         segment = {"id": 0, "start": words[0].begins_s, "end": words[-1].ends_s, "text": f" {text}"} if words else None
         answer: dict[str, Any] = {"task": "transcribe", "language": "tones", "text": text}
+        if not self.gives_times:
+            return web.json_response({"text": text})
         answer["segments"] = [segment] if segment else []
         if "word" in fields.get("timestamp_granularities[]", ()) and self.gives_words:
             answer["words"] = [{"word": word.word, "start": word.begins_s, "end": word.ends_s} for word in words]

@@ -180,6 +180,20 @@ async def test_of_those_who_speak_at_once_each_has_said_their_own(
     assert [one.began_at - NOW for one in said] == pytest.approx([0.5, 0.5], abs=0.1)
 
 
+async def test_of_a_server_that_tells_no_times_each_track_is_a_text_with_its_name(
+    bed: Bed, sound: Path, other: Path
+) -> None:
+    bed.speech.gives_times = False
+    bed.settings = replace(bed.settings, by_track=True)
+    heard_apart(bed, sound, other, speaker="Ben")
+    await bed.end_bot("openai")
+    async with bed.running():
+        assert (await bed.became()).utterances == 2
+    said = bed.made().utterances
+    assert {(one.speaker, one.text) for one in said} == {("Ann", "Alpha bravo golf."), ("Ben", "Golf.")}
+    assert [one.words for one in said] == [[], []]
+
+
 @pytest.mark.parametrize(
     ("by_track", "of_second", "calls"),
     [

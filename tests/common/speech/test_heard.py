@@ -38,6 +38,14 @@ def test_one_voice_without_a_pause_is_one_persons_whatever_flickers() -> None:
     assert {*whose(words, turns)} == {"Ann"}
 
 
+def test_a_long_text_without_times_is_nobodys_where_several_people_spoke() -> None:
+    whole, sentence = Heard("a b", 0.0, 90.0, is_whole=True).at(1000.0), Heard("a", 0.0, 20.0, is_whole=True).at(1000.0)
+    ann, ben = turn("Ann", 0.0, 30.0), turn("Ben", 15.0, 19.0)
+    assert [whose([one], turns) for one in (whole, sentence) for turns in ([ann], [ann, ben])] == [
+        ["Ann"], [""], ["Ann"], ["Ann"],
+    ]  # fmt: skip
+
+
 def test_a_long_pause_and_many_words_end_an_utterance() -> None:
     assert said([word("a", 0.0), word("b", 5.0)], []) == [("", "a"), ("", "b")]
     assert [len(text.split()) for _, text in said([word("w", n * 0.4) for n in range(130)], [])] == [60, 60, 10]

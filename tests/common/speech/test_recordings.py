@@ -73,12 +73,29 @@ async def test_a_server_that_tells_no_times_of_words_is_taken_by_its_sentences(
     assert (one.word, one.is_whole) == ("Alpha bravo golf.", True)
 
 
+async def test_a_server_that_tells_no_times_at_all_is_taken_by_the_text_of_each_piece(
+    settings: TranscriptionSettings, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech.gives_times = False
+    whole = recorded(tmp_path / "whole.ogg", SAID, 4.0)
+    [one] = await transcriber("openai", settings).transcribe(whole, "")
+    assert (one.word, one.is_whole, one.begins_s) == ("Alpha bravo golf.", True, 0.0)
+    assert one.ends_s == pytest.approx(4.0, abs=0.1)
+    long = recorded(tmp_path / "long.ogg", [("alpha", 0.5, 0.3), ("bravo", 4.5, 0.3)], 5.0)
+    monkeypatch.setattr(openai, "cut", partial(cut, most_s=2.0))
+    found = await transcriber("openai", settings).transcribe(long, "")
+    assert [one.word for one in found] == ["Alpha.", "Bravo."]
+    assert found[0].ends_s <= 2.1
+    assert found[1].begins_s >= 2.0
+    assert found[1].ends_s == pytest.approx(5.0, abs=0.1)
+
+
 def test_words_that_stand_in_sentences_or_differ_from_the_text_are_taken_all_the_same() -> None:
     word = openai.SpokenWord
     segment = openai.Segment(
         " Well, yes.", 0.0, 2.0, [word(" Well", 0.0, 0.5), word("um", 0.6, 0.7), word("yes", 1, 2)]
     )
-    found = list(openai.words_of(openai.Spoken("", segments=[segment]), 10.0))
+    found = list(openai.words_of(openai.Spoken("", segments=[segment]), 10.0, 12.0))
     assert [(one.word, one.punctuated, one.begins_s) for one in found] == [
         ("Well", "Well,", 10.0), ("um", "", 10.6), ("yes", "yes.", 11.0),
     ]  # fmt: skip
