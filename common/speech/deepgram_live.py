@@ -65,17 +65,17 @@ class Timeline:
     """Converts a second of the stream into a time of the wall clock."""
 
     def __init__(self) -> None:
-        self._sent_s = 0.0
+        self.sent_s = 0.0
         self._streamed: list[float] = []
         self._at: list[float] = []
 
     def note(self, at: float, lasts_s: float) -> None:
         """Note that sound that was heard at this time is sent now."""
-        if not self._at or abs(self._at[-1] + self._sent_s - self._streamed[-1] - at) > _JUMP_S:
-            self._streamed.append(self._sent_s)
+        if not self._at or abs(self._at[-1] + self.sent_s - self._streamed[-1] - at) > _JUMP_S:
+            self._streamed.append(self.sent_s)
             self._at.append(at)
             del self._streamed[:-_MOST_JUMPS], self._at[:-_MOST_JUMPS]
-        self._sent_s += lasts_s
+        self.sent_s += lasts_s
 
     def at(self, second: float) -> float:
         place = max(bisect_right(self._streamed, second) - 1, 0)
@@ -222,7 +222,8 @@ class DeepgramLive:
         except (msgspec.DecodeError, UnicodeEncodeError):
             return
         since = self._timeline.at
-        words = [heard.at(since(heard.begins_s) - heard.begins_s) for heard in told.channel.words]
+        known = [heard.within(self._timeline.sent_s) for heard in told.channel.words]
+        words = [heard.at(since(heard.begins_s) - heard.begins_s) for heard in known]
         self._hears(words, told.is_final, told.is_final and (told.speech_final or told.from_finalize))
 
     def _tell(self, *, listens: bool, why: str = "") -> None:

@@ -7,7 +7,7 @@ for most of that time. If the page marked nobody, they are assigned to the perso
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -38,6 +38,11 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float | None = None
     voice: int | None = None
     is_whole: bool = False
+
+    def within(self, lasts_s: float) -> Self:
+        """The word with times in a sound that lasts so long, whatever a provider says."""
+        begins_s, ends_s = (min(max(0.0, second), lasts_s) for second in (self.begins_s, self.ends_s))
+        return msgspec.structs.replace(self, begins_s=begins_s, ends_s=ends_s)
 
     def at(self, since: float) -> Word:
         """The word with wall-clock times. `since`: when the sound began, epoch seconds."""

@@ -3,7 +3,7 @@
 Wall-clock times, `..._at`, are epoch seconds of the agent's VM.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -90,10 +90,30 @@ class Minutes(Shape, frozen=True):
     turns: list[Turn] = []
 
 
+_Timed = TypeVar("_Timed", Word, Utterance)
+_LATEST: Final = 253_402_300_799.0
+"""The last second of the year 9999: no calendar shows later ones."""
+
+
 def encode(minutes: Minutes) -> bytes:
     return msgspec.json.format(msgspec.json.encode(minutes), indent=1)
 
 
 def decode(data: bytes) -> Minutes:
-    """Raises: msgspec.DecodeError (a ValueError)."""
-    return msgspec.json.decode(data, type=Minutes)
+    """The minutes. A time that no clock shows is when they began: earlier releases kept what a provider said. Raises:
+    msgspec.DecodeError (a ValueError).
+    """
+    made = msgspec.json.decode(data, type=Minutes)
+    began_at = made.began_at
+    utterances = [
+        _with_times(msgspec.structs.replace(said, words=[_with_times(word, began_at) for word in said.words]), began_at)
+        for said in made.utterances
+    ]
+    return msgspec.structs.replace(made, utterances=utterances)
+
+
+def _with_times(said: _Timed, otherwise: float) -> _Timed:
+    if 0 <= said.began_at < _LATEST and 0 <= said.ended_at < _LATEST:
+        return said
+    began_at, ended_at = (at if 0 <= at < _LATEST else otherwise for at in (said.began_at, said.ended_at))
+    return msgspec.structs.replace(said, began_at=began_at, ended_at=ended_at)

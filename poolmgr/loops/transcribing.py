@@ -40,10 +40,11 @@ VOICE_S: Final = 0.5
 
 
 class Sound(NamedTuple):
-    """A file to transcribe, and who speaks in it when."""
+    """A file to transcribe, how long it lasts, and who speaks in it when."""
 
     path: str
     bytes: int
+    lasts_s: float
     turns: Sequence[Turn]
 
 
@@ -136,7 +137,7 @@ class Transcribing:
         said: list[Utterance] = []
         for sound in (self._settings.by_track and tracks(found)) or [await _whole(store, found)]:
             heard = await self._hear(store, found, sound, task)
-            words = [word.at(found.began_at) for word in heard]
+            words = [word.within(sound.lasts_s).at(found.began_at) for word in heard]
             said += utterances(words, sound.turns, timed=not any(word.is_whole for word in heard))
         said.sort(key=lambda one: one.began_at)
         if said:
@@ -163,7 +164,7 @@ async def _whole(store: Store, found: Manifest) -> Sound:
     """All of the meeting in one file. Raises: StoreError."""
     assert found.audio
     spoken = await manifests.find_minutes(store, found.bot_id, SPEAKERS, found.attempt)
-    return Sound(found.audio.path, found.audio.bytes, spoken.turns if spoken else [])
+    return Sound(found.audio.path, found.audio.bytes, found.audio.duration_s, spoken.turns if spoken else [])
 
 
 def tracks(found: Manifest) -> list[Sound]:
@@ -175,7 +176,7 @@ def tracks(found: Manifest) -> list[Sound]:
     known = all(track.speaker or track.turns for track in voices)
     if not (whole and known and len(voices) <= MOST_TRACKS):
         return []
-    return [Sound(track.path, track.bytes, _turns(track)) for track in voices]
+    return [Sound(track.path, track.bytes, track.duration_s, _turns(track)) for track in voices]
 
 
 def _turns(track: SoundTrack) -> Sequence[Turn]:

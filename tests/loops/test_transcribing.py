@@ -20,7 +20,9 @@ from common.wire.manifest import AUDIO, FINAL, Audio, Gap, Manifest, SoundTrack
 from common.wire.messages import BotTranscribed, Join
 from common.wire.minutes import SPEAKERS, Minutes, Turn
 from common.wire.vocabulary import BotState, Reason
+from lab.speech import server
 from lab.speech.server import KEY, Speech, serving
+from lab.speech.tones import Tone
 from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
 from poolmgr.loops import transcribing
 from poolmgr.loops.transcribing import Transcribing
@@ -178,6 +180,23 @@ async def test_of_those_who_speak_at_once_each_has_said_their_own(
     said = bed.made().utterances
     assert {(one.speaker, one.text) for one in said} == {("Ann", "Alpha bravo golf."), ("Ben", "Golf.")}
     assert [one.began_at - NOW for one in said] == pytest.approx([0.5, 0.5], abs=0.1)
+
+
+@pytest.mark.parametrize("provider", ["deepgram", "openai"])
+@pytest.mark.parametrize("second", [1e300, 1e12, -1e11])
+async def test_of_a_server_that_tells_absurd_times_words_are_said_within_the_recording(
+    bed: Bed, sound: Path, monkeypatch: pytest.MonkeyPatch, provider: str, second: float
+) -> None:
+    def absurd(_: bytes) -> list[Tone]:
+        return [Tone("alpha", second, second)]
+
+    monkeypatch.setattr(server, "words_in", absurd)
+    bed.record(sound)
+    await bed.end_bot(provider)
+    async with bed.running():
+        assert (await bed.became()).utterances == 1
+    [said] = bed.made().utterances
+    assert said.began_at == said.ended_at == (NOW if second < 0 else NOW + 4.0)
 
 
 async def test_of_a_server_that_tells_no_times_each_track_is_a_text_with_its_name(

@@ -63,6 +63,19 @@ async def test_a_transcript_is_got_by_its_id_once_it_is_there(world: World, tmp_
         assert row["download_urls"] is None
 
 
+async def test_a_stored_transcript_with_absurd_times_is_got_all_the_same(world: World, tmp_path: Path) -> None:
+    stored_in(world, tmp_path)
+    hand = await world.ledger()
+    await hand.accept("b1", recording_config={"transcript": {"provider": {CAPTIONS: {}}}})
+    await hand.end("b1", Reason.EVERYONE_LEFT)
+    await world.redis.hset(world.keys.bot("b1"), "transcript_status", "processed")
+    said = [Utterance("", "hi", at, at, [Word("hi", at, at)]) for at in (1e300, 1e12, -1e11)]
+    put(tmp_path, TRANSCRIPT, minutes.encode(msgspec.structs.replace(MADE, utterances=said)))
+    async with world.serving() as call:
+        told = (await call("GET", "/transcript/tr-b1/get_transcript")).body
+    assert [(one["transcript"], one["start_time"]) for one in told] == [("hi", 0.0)] * 3
+
+
 async def test_where_there_is_none_that_is_said(world: World, tmp_path: Path) -> None:
     stored_in(world, tmp_path)
     hand = await world.ledger()

@@ -172,6 +172,16 @@ def test_the_end_of_an_utterance_may_come_by_itself() -> None:
     assert ears.news == [([], True, True)]
 
 
+@pytest.mark.parametrize("second", ["1e300", "1e12", "-1e11"])
+def test_words_are_heard_within_the_sound_that_was_sent(second: str) -> None:
+    ears = Ears(TranscriptionSettings())
+    ears.live._timeline.note(100.0, 2.0)  # pyright: ignore[reportPrivateUsage]
+    word = f'{{"word":"hi","start":{second},"end":{second}}}'
+    ears.live._take(f'{{"type":"Results","channel":{{"alternatives":[{{"words":[{word}]}}]}}}}')  # pyright: ignore[reportPrivateUsage]
+    [([heard], _, _)] = ears.news
+    assert heard.began_at == heard.ended_at == (100.0 if second.startswith("-") else 102.0)
+
+
 def test_a_second_of_the_stream_is_a_moment_of_the_wall_also_after_sound_was_missing() -> None:
     line = Timeline()
     assert line.at(1.0) == 1.0

@@ -1,5 +1,8 @@
 """Who said what, made of words with times and of who was marked as speaking: tables, and a property."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +47,15 @@ def test_a_long_text_without_times_is_nobodys_where_several_people_spoke() -> No
     assert [whose([one], turns) for one in (whole, sentence) for turns in ([ann], [ann, ben])] == [
         ["Ann"], [""], ["Ann"], ["Ann"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("begins_s", "ends_s", "within"),
+    [(1.0, 2.0, (1.0, 2.0)), (-1e11, 1.0, (0.0, 1.0)), (1e12, 1e300, (4.0, 4.0)), (math.nan, math.inf, (0.0, 4.0))],
+)
+def test_a_word_is_said_within_the_sound(begins_s: float, ends_s: float, within: tuple[float, float]) -> None:
+    known = Heard("hi", begins_s, ends_s).within(4.0)
+    assert (known.begins_s, known.ends_s) == within
 
 
 def test_a_long_pause_and_many_words_end_an_utterance() -> None:

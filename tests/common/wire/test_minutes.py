@@ -38,3 +38,13 @@ def test_a_transcript_has_a_name_and_a_file_by_its_number() -> None:
 
 def test_a_word_stands_in_a_text_with_its_marks() -> None:
     assert [Word("well", 0, 1, "Well,").text, Word("um", 0, 1).text] == ["Well,", "um"]
+
+
+@pytest.mark.parametrize("at", [1e300, 1e12, -1e11])
+def test_times_that_no_clock_shows_are_those_of_the_beginning(at: float) -> None:
+    def said(first: float, second: float) -> Minutes:
+        words = [Word("hi", first, second), Word("you", 1001.0, 1002.0)]
+        return Minutes(1, "b1", 1, "room", 1000.0, "openai", [Utterance("", "hi you", 1001.0, second, words)])
+
+    assert minutes.decode(minutes.encode(said(at, at))) == said(1000.0, 1000.0)
+    assert minutes.decode(minutes.encode(said(1001.0, at))) == said(1001.0, 1000.0)
