@@ -4,11 +4,13 @@ No key's name is built anywhere else, neither in Lua nor in the loops.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from common.wire.keys import WireKeys
 
 
+@lru_cache(maxsize=1024)  # most bots are found by the same few values
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -26,6 +26,10 @@ _MOST_CHARS: Final = 64 * 1024
 """Of the jobs in one script; a longer one has a script of its own."""
 
 
+_TOLD_ANYWAY: Final = ("bot_id", "created_at", "payload")
+"""Fields of the record that the script takes from the rest of what it is told of a bot."""
+
+
 class Taken(NamedTuple):
     """The decisions about a job: it is accepted; if a worker was idle, it is assigned, and the next one warmed."""
 
@@ -152,6 +156,8 @@ def _new(taken: Taken, k: Keys, own: _Own, at: float) -> _New:
     accept, assign, _ = taken
     job, bot_id = accept.job, accept.bot_id
     fields = {**STANDING, **record.accepted(accept)}
+    for name in _TOLD_ANYWAY:
+        del fields[name]
     new = _New(
         bot=own.place(k.bot(bot_id)),
         story=own.place(k.story(bot_id)),

@@ -13,7 +13,7 @@ local function add(members, one) members[#members + 1], members[#members + 2] = 
 for _, one in ipairs(new) do
   local bot, story, bot_id, given = own[one.bot], own[one.story], one.bot_id, one.given
   local called = one.is_called and outbox
-  redis.call('HSET', bot, unpack(one.fields))
+  redis.call('HSET', bot, 'bot_id', bot_id, 'created_at', one.at, 'payload', one.payload, unpack(one.fields))
   tell(status, called, keep, bot_id, one.at, {one.state, one.status, '', '0', '', '', '', '', one.traceparent})
   redis.call('RPUSH', story, unpack(one.entries))
   redis.call('EXPIRE', story, INDEX_LIFE_S)
@@ -39,9 +39,10 @@ for _, one in ipairs(new) do
   if given then
     local workers, commands = own[given.workers], own[given.commands]
     tell(status, called, keep, bot_id, given.at, {ASSIGNED, given.status, '', '1', given.vm_id, given.worker_id, '', '', one.traceparent})
-    redis.call('HSET', workers, unpack(given.records))
+    local added = redis.call('HSET', workers, unpack(given.records))
     for _, order in ipairs(given.orders) do redis.call('XADD', commands, '*', 'm', order) end
-    redis.call('EXPIRE', workers, VM_LIFE_S)
+    -- If all of them are added, the key may be new. If not, it has an end, which the leader puts off once a minute.
+    if added * 2 == #given.records then redis.call('EXPIRE', workers, VM_LIFE_S) end
     redis.call('EXPIRE', commands, VM_LIFE_S)
   end
 end
