@@ -772,3 +772,17 @@ def test_a_link_in_a_log_has_no_path_query_or_credentials() -> None:
 def test_links_to_one_meeting_name_it_alike_and_links_to_others_do_not(first: str, second: str) -> None:
     assert recognise(first).identity == recognise(second).identity
     assert recognise(first).identity != recognise("https://zoom.us/j/81234567891").identity
+
+
+@given(st.from_regex(r"\Ahttps?://[a-z0-9.-]{1,9}(:[0-9]{0,5})?(/[!-~]{0,9})?\Z"))
+@example("http://localhost:8090/r/demo?a=b#c")
+@example("https://rooms.example:65536/r/demo")
+def test_the_quick_way_to_split_a_link_finds_what_urlsplit_finds(link: str) -> None:
+    try:
+        parts = urlsplit(link)
+        expected = (parts, parts.hostname or "", parts.port)
+    except ValueError:
+        with pytest.raises(BadLinkError):
+            links._split(link)  # pyright: ignore[reportPrivateUsage]
+    else:
+        assert links._split(link) == expected  # pyright: ignore[reportPrivateUsage]
