@@ -1,12 +1,12 @@
 """Coverage, measured only where it counts: pyproject.toml, tool.coverage.run."""
 
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from coverage import Coverage
-from coverage.exceptions import CoverageWarning
-from hypothesis import is_hypothesis_test
+
+if TYPE_CHECKING:
+    from coverage import Coverage
 
 _MEASURED: Final = (
     *("tests/core/", "tests/common/jobs/", "tests/store/", "tests/scaling/"),
@@ -30,6 +30,11 @@ class Measuring:
 
     def for_test(self, item: pytest.Item) -> None:
         """Switches only where it has to: that takes two milliseconds."""
+        # They take a third of a second: the runs that tests/test_at_once.py starts measure nothing.
+        from coverage import Coverage
+        from coverage.exceptions import CoverageWarning
+        from hypothesis import is_hypothesis_test
+
         draws = is_hypothesis_test(getattr(item, "obj", None)) or item.path.name.endswith("_machine.py")
         if item.nodeid.startswith(_MEASURED) and not draws:
             if self._paused:
@@ -51,7 +56,7 @@ def keep_measured(config: pytest.Config) -> None:
         coverage.save()
 
 
-def _of_pytest_cov(config: pytest.Config) -> Coverage | None:
+def _of_pytest_cov(config: pytest.Config) -> "Coverage | None":
     plugin: Any = config.pluginmanager.getplugin("_cov")
     controller = plugin and plugin.cov_controller
     return controller.cov if controller else None
