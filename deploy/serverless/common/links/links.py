@@ -458,7 +458,7 @@ def _read(link: str, hosts: _Hosts, wrappers: int = 0, *, whole: bool = False, i
     return found
 
 
-_USUAL = re.compile(r"https://([a-z0-9.-]+)(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?(?:#([!-~]*))?")
+_USUAL = re.compile(r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}))?(/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))?(?:#([!-~]*))?")
 
 
 def _check_limits(link: str) -> None:
@@ -482,8 +482,9 @@ def _check_limits(link: str) -> None:
 def _split(link: str) -> tuple[SplitResult, str, int | None]:
     """The parts of a link, with the host in lower case, and its port. Raises: BadLinkError."""
     if usual := _USUAL.fullmatch(link):  # takes a fifth of the time of urlsplit
-        host, path, query, fragment = usual.groups("")
-        return SplitResult("https", host, path, query, fragment), host, None
+        scheme, host, port, path, query, fragment = usual.groups("")
+        at_port = f"{host}:{port}" if port else host
+        return SplitResult(scheme, at_port, path, query, fragment), host, int(port) if port else None
     try:
         parts = urlsplit(link)
         return parts, parts.hostname or "", parts.port
