@@ -197,6 +197,7 @@ class Record(Job, frozen=True, kw_only=True):
     transcript_status: Annotated[
         str, _is("of the transcript: empty, `processing`, then `processed`, or `skipped` if nothing was said")
     ] = ""
+    transcribed_attempt: Annotated[int, _is("the latest attempt of which a transcript was begun")] = 0
     transcript_by: Annotated[str, _is("by whom the transcript was made: `meeting_captions`, or a provider")] = ""
     video_status: Annotated[str, _is("the same of its picture")] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""

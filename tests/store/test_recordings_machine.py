@@ -30,7 +30,8 @@ class Recordings(OnRedis):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.attempt, self.of, self.status = 0, 0, ""
+        self.attempt, self.status = 0, ""
+        self.of: int = 0
         self.attempts = 0
         self.state, self.ended_at = "queued", 0.0
         self.now: float = NOW
@@ -83,12 +84,13 @@ class Recordings(OnRedis):
         if (0 < self.of < attempt or before == "") and before != "expired":
             before = "skipped" if is_told else ""
         follows = before in ("", "recording", "skipped") if finished else before == ""
-        if attempt == self.attempt and follows:
+        counts = attempt in (self.attempt, self.of or self.attempt) and follows
+        if counts:
             if 0 < self.of < attempt:
                 expiring.pop("b1", None)
             self.status, self.of = "completed" if finished else "recording", attempt
         at = self.moment()
-        if attempt == self.attempt and follows and finished:
+        if counts and finished:
             self.plain.scores[self.keys.recordings_due].pop("b1", None)
             self.is_kept(at)
         self.apply(NoteRecorded(BotRecorded("vm1", "b1", attempt, at, finished=finished)))
@@ -110,6 +112,7 @@ class Recordings(OnRedis):
         for one in found:
             assert one.is_given_up(self.now) == (self.now >= self.ended_at + MADE_WITHIN_S)
             if one.is_given_up(self.now):
+                assert one.attempt == self.of
                 self.do(self.due.give_up(one, self.now))
                 self.status = "skipped"
                 self.plain.scores[self.keys.recordings_due].pop("b1")
@@ -154,10 +157,19 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
         ("recorded", "is_told and 'skipped' or ''", "''"),
         ("recorded", "if is_anew then redis.call('ZREM', expiring, bot_id) end", ""),
         ("recorded", "tonumber(of) < attempt", "tonumber(of) <= attempt"),
-        ("recorded", "tonumber(latest) ~= attempt or", ""),
+        ("recorded", "(tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or", ""),
+        ("recorded", "and tonumber(of) ~= attempt", ""),
         ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired')", ""),
     ],
-    ids=["never again", "waited for by nobody", "deleted in mid-call", "twice", "of an earlier attempt", "still there"],
+    ids=[
+        "never again",
+        "waited for by nobody",
+        "deleted in mid-call",
+        "twice",
+        "of an earlier attempt",
+        "made by nobody",
+        "still there",
+    ],
 )
 def test_a_script_that_forgets_a_condition_is_found_out(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str

@@ -10,7 +10,7 @@ from common.jobs.record import Job, iso
 from common.wire.messages import BotTranscribed, Join
 from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
 from poolmgr.store.actions import Actions, By, Way
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
@@ -84,6 +84,52 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
     assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", by.encode()]
     assert await told(redis, keys) == [(b"processed", b"", b"")]
     assert (await story(redis, keys))[-1] == f"its transcript by {by} is finished: 7 utterances"
+
+
+AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)
+SECOND: Final = replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2"))
+
+
+async def test_a_bot_that_is_sent_in_again_is_written_down_anew_and_each_transcript_is_told_of(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    writing = BotTranscribed("vm", "b1", 1, NOW + 2)
+    await ledger.apply([ACCEPT, ASSIGN, *map(NoteRecorded, (writing, WRITTEN)), AGAIN, SECOND], NOW + 71)
+    assert [one[0] for one in await told(redis, keys)] == [b"processing", b"processed"]
+    again = [NoteRecorded(replace(each, attempt=2)) for each in (writing, WRITTEN, WRITTEN)]
+    await ledger.apply(again[:1], NOW + 80)
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processing", b""]
+    await ledger.apply([NoteRecorded(WRITTEN), *again], NOW + 90)
+    assert [one[0] for one in await told(redis, keys)] == 2 * [b"processing", b"processed"]
+    assert await redis.hget(keys.bot("b1"), "transcribed_attempt") == b"2"
+
+
+async def test_a_transcript_of_an_earlier_attempt_counts_where_the_later_one_has_none(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(BotTranscribed("vm", "b1", 1, NOW + 2)), AGAIN, SECOND], NOW + 71)
+    nothing = replace(WRITTEN, attempt=2, utterances=0)
+    await ledger.apply([NoteRecorded(WRITTEN), NoteRecorded(nothing)], NOW + 80)
+    assert [one[0] for one in await told(redis, keys)] == [b"processing", b"processed"]
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+
+
+async def test_the_recording_of_a_later_attempt_is_sent_to_the_provider_as_that_of_the_first_was(
+    redis: Any, keys: Keys, due: DueTranscriptions
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="openai"))
+    await ledger.apply([accept, ASSIGN, NoteRecorded(WRITTEN)], NOW + 71)
+    first = await due.under_way("b1")
+    assert first
+    assert await due.conclude(first, NOW + 10_000, utterances=7), "nothing is deleted before the bot's end"
+    again = replace(ENDED, attempt=2)
+    await ledger.apply([AGAIN, SECOND, NoteRecorded(replace(WRITTEN, attempt=2)), again], NOW + 10_001)
+    second = await due.under_way("b1")
+    assert second
+    assert (second.number, second.what.attempt) == (1, 2)
+    assert await due.conclude(second, NOW + 10_002, utterances=7)
+    assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"")]
 
 
 async def test_a_job_that_wants_captions_has_its_recording_sent_to_nobody(

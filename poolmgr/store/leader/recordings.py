@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.jobs.record import epoch, iso
+from common.jobs.record import Record, epoch, iso
 from common.wire import codec
 from common.wire.messages import FinishRecording
 from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState
-from poolmgr.store import scripts, story
+from poolmgr.store import answers, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S
@@ -23,8 +23,9 @@ _LIVE_LOOK_S: Final = 60.0
 
 
 class Unmade(NamedTuple):
-    """A bot of whose meeting an agent should have made something. `ended_at`: the bot's end; `recording`, `transcript`:
-    whether its files are, and whether it is waited for. All but the id are empty if nothing is waited for any more.
+    """A bot of whose meeting an agent should have made something: of that attempt. `ended_at`: the bot's end;
+    `recording`, `transcript`: whether its files are, and whether it is waited for. All but the id are empty if nothing
+    is waited for any more.
     """
 
     bot_id: str
@@ -59,13 +60,14 @@ class DueRecordings:
         """
         found = list[Unmade]()
         for bot_id in await self._until(self._keys.recordings_due, now):
-            fields = "attempt", "vm_id", "stopped_at", "manifest_status", "transcript_status", "transcript_by"
-            said = await self._redis.hmget(self._keys.bot(bot_id), *fields)
-            attempt, vm_id, stopped_at, manifest, words, by = (part.decode() if part else "" for part in said)
-            recording, transcript = manifest == "recording", words == "processing" and not by
-            if stopped_at and (recording or transcript):
-                found.append(Unmade(bot_id, int(attempt or 0), vm_id, epoch(stopped_at), recording, transcript))
-            else:
+            said = Record.from_hash(answers.text_fields(await self._redis.hgetall(self._keys.bot(bot_id))))
+            recorded = (said.recorded_attempt or said.attempt) if said.manifest_status == "recording" else 0
+            is_written = said.transcript_status == "processing" and not said.transcript_by
+            transcribed = (said.transcribed_attempt or said.attempt) if is_written else 0
+            for attempt in sorted({recorded, transcribed} - {0}) if said.stopped_at else ():
+                ended_at, of = epoch(said.stopped_at), (recorded == attempt, transcribed == attempt)
+                found.append(Unmade(bot_id, attempt, said.vm_id, ended_at, *of))
+            if not found or found[-1].bot_id != bot_id:
                 found.append(Unmade(bot_id))
         return found
 
@@ -111,16 +113,15 @@ class DueRecordings:
         """
         bot_id = one.bot_id
         if one.recording:
-            await self._give_up_files(bot_id, now)
+            await self._give_up_files(bot_id, one.attempt, now)
         if one.transcript:
             await self._give_up_transcript(bot_id, one.attempt, now)
         await self._redis.zrem(self._keys.recordings_due, bot_id)  # also if the bot's record is deleted
 
-    async def _give_up_files(self, bot_id: str, now: float) -> None:
+    async def _give_up_files(self, bot_id: str, attempt: int, now: float) -> None:
         k = self._keys
-        said = await self._redis.hmget(k.bot(bot_id), "attempt", "audio_status", "video_status")
-        attempt = int(said[0] or 0)
-        audio, video = ("skipped" if status else "" for status in said[1:])
+        said = await self._redis.hmget(k.bot(bot_id), "audio_status", "video_status")
+        audio, video = ("skipped" if status else "" for status in said)
         call = scripts.recorded(
             bot=k.bot(bot_id),
             outbox=k.outbox,

@@ -3,5 +3,5 @@
 if not counts(bot, attempt) then return 0 end
 if number <= tonumber(redis.call('HGET', bot, 'permission_reports') or 0) then return 0 end
 redis.call('HSET', bot, 'permission_reports', number)
-call_back(outbox, bot, bot_id, at, {'permission', permission})
+call_back(outbox, bot, bot_id, attempt, at, {'permission', permission})
 return 1

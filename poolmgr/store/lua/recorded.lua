@@ -1,7 +1,7 @@
 -- Record, each once: a bot's meeting is being recorded; the files were made; or the files have not been made for too
 -- long. The last two mostly come after the bot's end. `stamp`: when; `retention_s`: how long the recording is kept if
 -- its job does not say, 0: for ever; `over`: the earlier statuses that this one may follow. A later attempt of the bot begins
--- anew: whatever was said of an earlier one, which is kept for as long as the later one. The end of a bot that was not
+-- anew: whatever was said of an earlier one, which is kept for as long as the later one. Until then the earlier one counts. The end of a bot that was not
 -- being recorded said that it has nothing: after that only files that are made count.
 local latest, of, before, state = unpack(redis.call('HMGET', bot, 'attempt', 'recorded_attempt', 'manifest_status',
   'state'))
@@ -11,7 +11,7 @@ local is_told = state == STOPPED and before ~= 'recording'
 if (is_anew or before == '') and before ~= 'expired' then before = is_told and 'skipped' or '' end
 local follows = false
 for _, one in ipairs(over) do follows = follows or one == before end
-if tonumber(latest) ~= attempt or not follows then return 0 end
+if (tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or not follows then return 0 end
 redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audio_status, 'video_status', video_status)
 if manifest_status ~= 'skipped' then redis.call('HSET', bot, 'recorded_attempt', attempt) end
 if is_anew then redis.call('ZREM', expiring, bot_id) end
@@ -26,6 +26,6 @@ if audio_status == 'processed' or video_status == 'processed' then
   count_usage(usage, owner, 'audio_s', audio_s)
   count_usage(usage, owner, 'stored_bytes', stored_bytes)
 end
-call_back(outbox, bot, bot_id, at,
+call_back(outbox, bot, bot_id, attempt, at,
   {'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before})
 return 1

@@ -4,12 +4,21 @@
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
 -- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
 -- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
-local latest, before, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcript_status', 'speech_after',
-  'language'))
-before = before or ''
+-- A later attempt of the bot begins anew, whatever was said of an earlier one. Until then the earlier one counts.
+local latest, of, before, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcribed_attempt',
+  'transcript_status', 'speech_after', 'language'))
+local is_anew = transcript_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
+before = not is_anew and before or ''
 local is_late = before == 'skipped' and transcript_status == 'processed'
 local follows = before == '' or before == 'processing' or is_late
-if tonumber(latest) ~= attempt or before == transcript_status or not follows then return 0 end
+local is_known = tonumber(latest) == attempt or tonumber(of) == attempt
+if not is_known or before == transcript_status or not follows then return 0 end
+if is_anew then
+  redis.call('HSET', bot, 'transcript_by', '')
+  redis.call('HDEL', transcriptions, 1)
+  redis.call('ZREM', expiring, bot_id)
+end
+if transcript_status ~= 'skipped' then redis.call('HSET', bot, 'transcribed_attempt', attempt) end
 local is_recorded = redis.call('HGET', bot, 'manifest_status') == 'recording' or redis.call('ZSCORE', expiring, bot_id)
 if transcript_status ~= 'processing' and not is_recorded then
   expire_recording(expiring, bot, bot_id, stamp, retention_s)
@@ -31,5 +40,5 @@ redis.call('HSET', bot, 'transcript_status', transcript_status)
 if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 relate(story, entry)
-call_back(outbox, bot, bot_id, at, {'transcribed', transcript_status})
+call_back(outbox, bot, bot_id, attempt, at, {'transcribed', transcript_status})
 return 1

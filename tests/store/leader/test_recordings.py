@@ -329,6 +329,7 @@ async def test_what_the_store_has_of_something_that_was_given_up_is_kept_no_long
 
 AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)
 SECOND: Final = replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2"))
+DAY_S: Final = 86_400.0
 BEGAN_AGAIN: Final = replace(BEGAN, attempt=2, at=NOW + 200)
 FINISHED_AGAIN: Final = replace(FINISHED, attempt=2, at=NOW + 400)
 ENDED_AGAIN: Final = replace(ENDED, attempt=2, at=NOW + 300)
@@ -358,6 +359,43 @@ async def test_a_bot_that_is_sent_in_again_after_its_files_were_made_is_recorded
 
 async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_one_is_not_recorded(
     redis: Any, keys: Keys, due: DueRecordings
+async def test_the_files_of_an_earlier_attempt_are_waited_for_where_the_later_one_is_not_recorded(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1)
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, SECOND, ENDED_AGAIN], NOW)
+    now = NOW + 300 + TAKEN_OVER_AFTER_S
+    [one] = await due.unmade(now)
+    assert (one.attempt, one.recording) == (1, True)
+    await due.order(one, "vm2", now)
+    [order] = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
+    assert order == FinishRecording("b1", 1, NOW + 300)
+    await ledger.apply([*map(NoteRecorded, (FINISHED, FINISHED))], now + 5)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "recorded_attempt") == [b"completed", b"1"]
+    told = [fields for _, fields in await redis.xrange(keys.outbox) if b"recorded" in fields]
+    assert [(one[b"attempt"], one[b"recorded"]) for one in told] == [(b"1", b"recording"), (b"1", b"completed")]
+    assert await redis.zscore(keys.recordings_due, "b1") is None
+
+
+async def test_files_of_one_attempt_and_a_transcript_of_another_are_each_ordered(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1)
+    writing = NoteRecorded(replace(WRITING, attempt=2))
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, SECOND, writing, ENDED_AGAIN], NOW)
+    now = NOW + 300 + TAKEN_OVER_AFTER_S
+    for one in await due.unmade(now):
+        await due.order(one, "vm2", now)
+    orders = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
+    assert orders == [
+        FinishRecording("b1", 1, NOW + 300), FinishRecording("b1", 2, NOW + 300, transcript=True, recording=False),
+    ]  # fmt: skip
+    for one in await due.unmade(now + TAKEN_OVER_AFTER_S):
+        await due.give_up(one, now + TAKEN_OVER_AFTER_S)
+    said = await redis.hmget(keys.bot("b1"), "manifest_status", "transcript_status")
+    assert (said, await due.unmade(now + DAY_S)) == ([b"skipped", b"skipped"], [])
+
+
 ) -> None:
     ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
     await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, NoteRecorded(FINISHED), SECOND], NOW)
