@@ -47,11 +47,22 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
     return await call.run(redis)
 
 
+async def expect_mark(redis: Redis, keys: Keys, bot_id: str, now: float) -> None:
+    """The mark that the bot was deleted is about to be put into the store. Should this program end before `keep_mark`,
+    the leader looks for it all the same: when what was recorded is over, or in DELETED_MARK_LIFE_S. Idempotent.
+    """
+    await _look_for_mark(redis, keys, bot_id, now, only_new=True)
+
+
 async def keep_mark(redis: Redis, keys: Keys, bot_id: str, now: float) -> None:
     """The store of recordings holds the mark that the bot was deleted: have the leader remove it in
     DELETED_MARK_LIFE_S, and what agents have put there until then. Idempotent.
     """
+    await _look_for_mark(redis, keys, bot_id, now, only_new=False)
+
+
+async def _look_for_mark(redis: Redis, keys: Keys, bot_id: str, now: float, *, only_new: bool) -> None:
     pipeline: Any = redis.pipeline(transaction=False)
-    pipeline.zadd(keys.recordings_expiring, {bot_id: now + DELETED_MARK_LIFE_S})
+    pipeline.zadd(keys.recordings_expiring, {bot_id: now + DELETED_MARK_LIFE_S}, nx=only_new)
     pipeline.expire(keys.recordings_expiring, INDEX_LIFE_S)
     await pipeline.execute()

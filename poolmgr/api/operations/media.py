@@ -18,7 +18,7 @@ from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
-from poolmgr.store.forgetting import keep_mark
+from poolmgr.store.forgetting import expect_mark, keep_mark
 from poolmgr.store.lives import MADE_WITHIN_S
 from poolmgr.store.reading.meetings import Attendance, KeptLine
 
@@ -329,8 +329,10 @@ async def delete_recording(call: Call, bot: Record) -> int:
         made = await manifests.find(store, bot.bot_id)
         if made and not made.finished and ended_lately(call, bot):
             raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
+        service = call.service
+        await expect_mark(service.redis, service.keys, bot.bot_id, service.wall())
         gone = await deletion.delete(store, bot.bot_id)
-        await keep_mark(call.service.redis, call.service.keys, bot.bot_id, call.service.wall())
+        await keep_mark(service.redis, service.keys, bot.bot_id, service.wall())
         return gone
     except (StoreError, ValueError) as error:
         raise store_away(error) from error

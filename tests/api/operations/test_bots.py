@@ -15,6 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
+from common.runtime.recordings import deletion
+from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
 from common.wire.messages import BotRecorded, BotSaw
@@ -364,6 +366,24 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
     assert [path for path in store.rglob("*") if path.is_file()] == [store / manifest.deleted("b1")]
     mark_until = await world.redis.zscore(world.keys.recordings_expiring, "b1")
     assert before <= mark_until - DELETED_MARK_LIFE_S <= time.time()
+
+
+async def test_a_deletion_that_its_program_does_not_survive_leaves_no_mark_without_an_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+
+    async def be_killed(_: Store, bot_id: str) -> int:
+        assert await world.redis.zscore(world.keys.recordings_expiring, bot_id) > time.time() + DELETED_MARK_LIFE_S - 60
+        raise StoreError("it is killed here")
+
+    monkeypatch.setattr(deletion, "delete", be_killed)
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 503
+    assert await world.redis.zscore(world.keys.recordings_expiring, "b1")
 
 
 async def test_of_a_bot_that_no_worker_had_the_store_holds_no_mark(world: World, tmp_path: Path) -> None:

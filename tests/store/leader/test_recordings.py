@@ -11,7 +11,7 @@ from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording, Join, PermissionSeen
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, Move, Note, NoteRecorded, Why
-from poolmgr.store.forgetting import keep_mark
+from poolmgr.store.forgetting import expect_mark, keep_mark
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.recordings import DueRecordings, Unmade
@@ -276,8 +276,10 @@ async def test_a_recording_whose_time_is_over_is_found_and_its_record_says_so(
 async def test_the_mark_of_a_bot_that_a_client_deleted_is_looked_at_when_its_time_is_over(
     redis: Any, keys: Keys, due: DueRecordings
 ) -> None:
+    await expect_mark(redis, keys, "b1", NOW - 5)
     for _ in range(2):
         await keep_mark(redis, keys, "b1", NOW)
+    await expect_mark(redis, keys, "b1", NOW + 5)
     until = NOW + DELETED_MARK_LIFE_S
     assert (await due.over(until - 1), await due.over(until)) == ([], ["b1"])
     assert INDEX_LIFE_S - 60 < await redis.ttl(keys.recordings_expiring) <= INDEX_LIFE_S
@@ -327,9 +329,9 @@ async def test_what_the_store_has_of_something_that_was_given_up_is_kept_no_long
         assert (await due.over(until + 1889), await due.over(until + 1890)) == ([], ["b1"])
 
 
+DAY_S: Final = 86_400.0
 AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)
 SECOND: Final = replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2"))
-DAY_S: Final = 86_400.0
 BEGAN_AGAIN: Final = replace(BEGAN, attempt=2, at=NOW + 200)
 FINISHED_AGAIN: Final = replace(FINISHED, attempt=2, at=NOW + 400)
 ENDED_AGAIN: Final = replace(ENDED, attempt=2, at=NOW + 300)
@@ -357,8 +359,6 @@ async def test_a_bot_that_is_sent_in_again_after_its_files_were_made_is_recorded
     ]  # fmt: skip
 
 
-async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_one_is_not_recorded(
-    redis: Any, keys: Keys, due: DueRecordings
 async def test_the_files_of_an_earlier_attempt_are_waited_for_where_the_later_one_is_not_recorded(
     redis: Any, keys: Keys, due: DueRecordings
 ) -> None:
@@ -396,6 +396,8 @@ async def test_files_of_one_attempt_and_a_transcript_of_another_are_each_ordered
     assert (said, await due.unmade(now + DAY_S)) == ([b"skipped", b"skipped"], [])
 
 
+async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_one_is_not_recorded(
+    redis: Any, keys: Keys, due: DueRecordings
 ) -> None:
     ledger = Ledger(redis, keys, RetentionSettings(recording_s=1800.0), 1)
     await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), AGAIN, NoteRecorded(FINISHED), SECOND], NOW)
