@@ -4,6 +4,7 @@ Every call has a deadline and raises StoreError, whose text says what failed and
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -79,17 +80,24 @@ class Store:
         return await self._call(lambda: bytes(self._store().get(path).bytes()))
 
     async def save(self, path: str, to: Path, came: Callable[[int], None] = lambda _size: None) -> None:
-        """Save an object in the file `to`. `came`: called with the size of each piece that came, in another thread.
+        """Save an object in the file `to`. `came`: called with the size of each piece that came, in another thread. If
+        it is cancelled, nothing more is fetched after the piece that is under way.
 
         Raises: StoreError, AbsentError.
         """
+        is_given_up = threading.Event()  # or the thread would go on, and the program could not end
 
         def saved() -> None:
             with to.open("wb") as file:
                 for piece in self._store().get(path).stream(min_chunk_size=_PIECE):
+                    if is_given_up.is_set():
+                        return
                     came(file.write(bytes(piece)))
 
-        await self._call(saved, await self.size(path))
+        try:
+            await self._call(saved, await self.size(path))
+        finally:
+            is_given_up.set()
 
     def path(self, path: str) -> Path | None:
         """Where the object is in the file system; None if the store is no folder."""

@@ -265,6 +265,8 @@ def _save(session: Session, found: Manifest, folder: Path, form: str) -> None:
             _save_file(session, found, file, folder / f"{named}-{file.path}")
     except OSError as error:
         fail(f"cannot write into {folder}: {error.strerror}", EXIT_FAILED)
+    except KeyboardInterrupt:
+        fail("stopped saving; what is said to be saved is complete", EXIT_INTERRUPTED)
 
 
 def _waiting(found: Manifest) -> str:

@@ -112,6 +112,22 @@ def test_it_is_said_how_long_how_loud_and_what_is_missing(poolmgr: CommandLine, 
     assert "no gap" in before
 
 
+def test_a_save_that_is_interrupted_stops_and_leaves_no_half_file(
+    poolmgr: CommandLine, store: Path, tmp_path: Path, start: Callable[..., Forked]
+) -> None:
+    with (store / "b1" / "2" / AUDIO).open("wb") as file:
+        file.truncate(20 * 1024**3)  # takes no room there
+    saved = tmp_path / "saved"
+    saving = start("recording", "b1", "--save", str(saved))
+    wait_for(lambda: (part := saved / "b1-2.ogg.part").exists() and part.stat().st_size)
+    saving.send_signal(signal.SIGINT)
+    assert saving.wait(DEADLINE_S) == 130
+    _, said = saving.communicate(DEADLINE_S)
+    assert said.splitlines()[-1] == "poolmgr: stopped saving; what is said to be saved is complete"
+    assert "Traceback" not in said
+    assert [path.name for path in saved.iterdir()] == ["b1-2.manifest.json"]
+
+
 def test_of_a_picture_it_is_said_how_large_and_it_is_saved_beside_the_sound(
     poolmgr: CommandLine, store: Path, tmp_path: Path
 ) -> None:

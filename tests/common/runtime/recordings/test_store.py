@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +74,27 @@ async def test_what_is_put_is_there_once_and_can_be_found_fetched_and_deleted(st
         await store.get("b1/1/a.webm")
     with pytest.raises(AbsentError):
         await store.size("b1/1/a.webm")
+
+
+async def test_what_is_given_up_while_it_is_saved_is_fetched_no_further(store: Store, tmp_path: Path) -> None:
+    await store.put("b3/1/large", b"x" * 6_000_000)
+    pieces, has_come, may_go_on = list[int](), threading.Event(), threading.Event()
+
+    def came(size: int) -> None:
+        pieces.append(size)
+        has_come.set()
+        may_go_on.wait(10)
+
+    async with asyncio.TaskGroup() as tasks:
+        saving = tasks.create_task(store.save("b3/1/large", tmp_path / "large", came))
+        assert await asyncio.to_thread(has_come.wait, 10)
+        saving.cancel()
+    may_go_on.set()
+    store.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("store"):
+            await asyncio.to_thread(thread.join, 10)
+    assert len(pieces) == 1
 
 
 async def test_a_link_lets_anybody_fetch_for_a_while_and_a_folder_has_none(s3: str, tmp_path: Path) -> None:
