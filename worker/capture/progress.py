@@ -401,11 +401,6 @@ class Progress:
         return list(self.tracks.values())
 
 
-def joined(found: Manifest, following: Manifest) -> Manifest:
-    """`following`: with the segments alone that came after those of `found`."""
-    return msgspec.structs.replace(following, segments=[*found.segments, *following.segments])
-
-
 def without_tail(found: Manifest, kind: Kind) -> Manifest:
     """Without the last segment of that kind."""
     last = max(each.sequence for each in found.segments if each.kind == kind)

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
+from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
@@ -28,7 +29,7 @@ from common.wire.minutes import Turn
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
-from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, joined, without_tail
+from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
@@ -320,19 +321,6 @@ class Recordings:
         await self._opened().put(f"{store_folder(spool)}/{name}", content, content_type="application/json")
         self._told_store[spool.folder.name] = told._replace(stored=stored)
 
-    async def _so_far(self, folder_in_store: str) -> Manifest:
-        """What the store says it has. Raises: StoreError, AbsentError, ValueError."""
-        store = self._opened()
-        found = manifest.decode(await store.get(f"{folder_in_store}/{PROGRESS}"))
-        with suppress(AbsentError):
-            while True:
-                name = progress_after(len(found.segments))
-                following = manifest.decode(await store.get(f"{folder_in_store}/{name}"))
-                if not following.segments:
-                    raise ValueError(f"{name} has no segments")
-                found = joined(found, following)
-        return found
-
     # Bots that are out
 
     async def finish(self, live: Callable[[], Collection[tuple[str, int]]]) -> None:
@@ -496,7 +484,7 @@ class Recordings:
         if await store.exists(f"{folder_in_store}/{FINAL}"):
             self._tell_finished(manifest.decode(await store.get(f"{folder_in_store}/{FINAL}")), 0.0)
             return
-        found = await self._so_far(folder_in_store)
+        found = await so_far(store, folder_in_store)
         for kind in found.kinds:
             # The manifest names what was cut. The last of it may never have reached the store.
             while paths := [segment.path for segment in found.segments if segment.kind == kind]:

@@ -108,7 +108,7 @@ def recording(
     if words:
         _print_words(session, bot_id, attempt)
         return
-    found = _ask(session, lambda store: manifests.find(store, bot_id, attempt))
+    found = _ask(session, lambda store: manifests.find(store, bot_id, attempt, whole=True))
     if found is None:
         fail(f"there is no recording of bot {bot_id} in the store", EXIT_NOT_FOUND)
     if wait and not found.finished:

@@ -29,6 +29,7 @@ from common.wire.manifest import (
     SoundTrack,
     Thumbnails,
     Video,
+    progress_after,
 )
 from common.wire.minutes import Turn
 from tests.cli.conftest import DEADLINE_S, ROOT, CommandLine, wait_for
@@ -110,6 +111,18 @@ def test_it_is_said_how_long_how_loud_and_what_is_missing(poolmgr: CommandLine, 
     before = poolmgr("recording", "b1", "--attempt", "1").stdout
     assert "not finished" in before
     assert "no gap" in before
+
+
+def test_in_mid_call_all_that_the_store_has_is_said(poolmgr: CommandLine, store: Path) -> None:
+    later = [msgspec.structs.replace(each, sequence=1, ended_at=1010.5) for each in SO_FAR.segments]
+    new = msgspec.structs.replace(SO_FAR, segments=later, gaps=[Gap(1006.0, 1007.0, "paused")])
+    (store / "b1" / "1" / progress_after(1)).write_bytes(manifest.encode(new))
+    shown = poolmgr("recording", "b1", "--attempt", "1").stdout
+    assert "2 segments in 1 parts" in shown
+    assert "for 1.00 s: paused" in shown
+    (store / "b1" / "1" / progress_after(1)).write_bytes(manifest.encode(msgspec.structs.replace(new, segments=[])))
+    spoilt = poolmgr("recording", "b1", "--attempt", "1")
+    assert (spoilt.exit_code, "progress-000001.json has no segments" in spoilt.stderr) == (1, True)
 
 
 def test_a_save_that_is_interrupted_stops_and_leaves_no_half_file(
@@ -253,7 +266,7 @@ def test_a_store_that_is_away_for_a_moment_ends_no_wait(
 ) -> None:
     asked: list[int] = []
 
-    async def find(*_: object) -> Manifest:
+    async def find(*_: object, whole: bool = False) -> Manifest:
         asked.append(1)
         if len(asked) == 2:
             raise StoreError("away")

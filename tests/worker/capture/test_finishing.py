@@ -25,6 +25,7 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.runtime.recordings import deletion
+from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Kind, Manifest, Peaks, Segment
@@ -193,11 +194,6 @@ async def test_of_many_gaps_the_first_are_reported(recorded: Recorded) -> None:
     assert (report.gaps, list(report.first_gaps)) == (50, many[:20])
 
 
-async def so_far(recorded: Recorded) -> Manifest:
-    """As another agent finds it in the store."""
-    return await recorded.recordings._so_far("b1/1")  # pyright: ignore[reportPrivateUsage]
-
-
 def of_seconds(recorded: Recorded, seconds: int) -> Spool:
     """Of all kinds, with packets now and then."""
     opened = Opened("b1", 1, "room", 1000.0, ("audio", "video", "tracks"))
@@ -246,7 +242,7 @@ async def test_whenever_its_vm_is_lost_the_store_says_every_segment_that_it_has(
         except StoreError:
             is_told = False
         if is_told:
-            found, stored = await so_far(recorded), spool.progress.stored
+            found, stored = await so_far(recorded.store, "b1/1"), spool.progress.stored
             for kind, track in spool.progress.tracks.items():
                 assert [each for each in found.segments if each.kind == kind] == track.segments[: stored[kind]]
             assert (found.parts, found.gaps) == (spool.progress.manifest().parts, spool.progress.gaps)

@@ -9,6 +9,7 @@ from hypothesis import given, seed
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from common.runtime.recordings.manifests import joined
 from common.wire.manifest import Gap, Kind
 from worker.capture.progress import (
     SEGMENT_S,
@@ -26,7 +27,6 @@ from worker.capture.progress import (
     Resumed,
     Stored,
     entries_of,
-    joined,
     without_tail,
 )
 from worker.capture.spool import Spool
