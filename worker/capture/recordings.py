@@ -259,7 +259,7 @@ class Recordings:
         return self._unfinished_bytes + sum(spool.progress.spooled_bytes for spool in spools if spool)
 
     async def _store_along(self, recording: Recording, add_to_story: Callable[[str], None]) -> None:
-        delays, told = backoff(*RETRY_S), ""
+        delays = backoff(*RETRY_S)
         while True:
             await recording.has_new_chunks.wait()
             recording.has_new_chunks.clear()
@@ -267,13 +267,13 @@ class Recordings:
                 try:
                     await self._put_segment(spool, segment)
                     delays = backoff(*RETRY_S)
-                    if told:
-                        told = ""
+                    if spool.trouble:
+                        await asyncio.to_thread(spool.note_trouble, "")
                         add_to_story("the store takes the recording again")
                 except (StoreError, OSError) as error:
                     trouble = _STORE_FAILS if isinstance(error, StoreError) else _DISK_FAILS
-                    if trouble != told:
-                        told = trouble
+                    if trouble != spool.trouble:
+                        await asyncio.to_thread(spool.note_trouble, trouble)
                         add_to_story(f"{trouble}: {error}"[:_MOST_WARNING_CHARS])
                     self._note_refusal(error)
                     await asyncio.sleep(next(delays))

@@ -2,6 +2,7 @@
 
     STATE_DIR/recordings/BOT_ID@ATTEMPT/log           an entry a line (progress.py)
     STATE_DIR/recordings/BOT_ID@ATTEMPT/segment-...   chunks, one after the other; removed once it is stored
+    STATE_DIR/recordings/BOT_ID@ATTEMPT/trouble       what was told to keep it from the store, as long as it does
 
 Only their owner may read the files. A chunk is written to its segment first, then to the log; only then may the
 recorder drop it. So agent and kernel may die at any point: the next agent goes on after the last chunk in the log.
@@ -14,12 +15,14 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
 from common.errors import AgentError
+from common.runtime import files
 from common.wire.manifest import Segment
 from worker.capture.progress import (
     AnyEntry,
@@ -38,6 +41,7 @@ from worker.capture.progress import (
 )
 
 LOG: Final = "log"
+_TROUBLE: Final = "trouble"
 _BETWEEN: Final = "@"
 
 
@@ -56,11 +60,14 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 
 class Spool:
-    """`progress`: what is on the disk."""
+    """`progress`: what is on the disk. `trouble`: what was told to keep it from the store, also by an earlier agent;
+    empty: nothing.
+    """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder = folder
         self.progress = progress
+        self.trouble = ""
         self._lock = threading.RLock()
 
     @classmethod
@@ -103,6 +110,8 @@ class Spool:
         os.truncate(folder / LOG, whole)  # without the line that an agent was writing when it died
         spool = cls(folder, progress)
         spool._check_pending()
+        with suppress(OSError, UnicodeDecodeError):
+            spool.trouble = (folder / _TROUBLE).read_text()
         return spool
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
@@ -158,6 +167,14 @@ class Spool:
         """The store has the segment, or the disk has lost it: remove it here. Raises: OSError."""
         self._note([Stored(segment.sequence, segment.kind)])
         (self.folder / segment.path).unlink(missing_ok=True)
+
+    def note_trouble(self, trouble: str) -> None:
+        """What was told keeps the recording from the store; empty: nothing any more. A disk that takes no note of it
+        only has the next agent not know.
+        """
+        self.trouble = trouble
+        with suppress(OSError):
+            files.write(self.folder / _TROUBLE, trouble.encode())
 
     def remove(self) -> None:
         """Remove the whole recording from the disk. Raises: OSError."""

@@ -377,6 +377,24 @@ async def test_a_disk_that_fails_is_told_as_that_and_counts_as_no_refusal_of_the
     assert recorded.recordings.refused > 0
 
 
+async def test_that_the_store_takes_it_again_is_told_also_by_the_agent_after_the_one_that_told_the_trouble(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool, told, story = spooled(recorded.folder, 1000.5), list[str](), list[str]()
+    recorded.block_store()
+    async with storing(recorded, UnderWay(spool), told):
+        await wait_until(lambda: told)
+    recorded.anew()
+    found = Spool.find(spool.folder)
+    async with storing(recorded, UnderWay(found), story):
+        await wait_until(lambda: recorded.recordings.refused)
+        recorded.unblock_store()
+        await wait_until(lambda: found.progress.to_store is None and story)
+    assert (len(told), story) == (1, ["the store takes the recording again"])
+    assert Spool.find(spool.folder).trouble == ""
+
+
 @pytest.mark.parametrize("fault", ["gone", "unreadable", "short"])
 @pytest.mark.parametrize("in_mid_call", [True, False])
 async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_stored(

@@ -56,6 +56,17 @@ def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_a
     assert not spool.folder.exists()
 
 
+def test_what_was_told_of_a_spool_is_known_to_the_next_agent_as_long_as_it_is_so(spool: Spool) -> None:
+    spool.note_trouble("the store is away")
+    assert again(spool).trouble == spool.trouble == "the store is away"
+    spool.note_trouble("")
+    assert again(spool).trouble == ""
+    (spool.folder / "trouble").unlink()
+    (spool.folder / "trouble").mkdir()
+    spool.note_trouble("the disk takes nothing")
+    assert (spool.trouble, again(spool).trouble) == ("the disk takes nothing", "")
+
+
 def test_what_is_there_already_is_not_taken_twice_and_parts_are_kept_apart(spool: Spool) -> None:
     spool.append(chunks(0, 1))
     found = again(spool)
