@@ -389,6 +389,9 @@ class Recordings:
         """Make the recording's files. Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
         try:
             spool = await asyncio.to_thread(Spool.find, folder)
+        if "refused" in progress.paused_by and not progress.has_begun:  # its agent died before it could remove it
+            await asyncio.to_thread(spool.remove)
+            return
         except FileNotFoundError as error:
             raise DamagedRecordingError("there is no log") from error
         progress = spool.progress

@@ -34,7 +34,7 @@ from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
-from worker.capture.progress import Began, Chunk, Closed, Opened
+from worker.capture.progress import Began, Chunk, Closed, Opened, Paused
 from worker.capture.recording import Recording
 from worker.capture.recordings import (
     MOST_ORDERED,
@@ -393,6 +393,17 @@ async def test_that_the_store_takes_it_again_is_told_also_by_the_agent_after_the
         await wait_until(lambda: found.progress.to_store is None and story)
     assert (len(told), story) == (1, ["the store takes the recording again"])
     assert Spool.find(spool.folder).trouble == ""
+
+
+async def test_of_a_meeting_that_never_permitted_it_nothing_is_left_also_where_its_agent_died(
+    recorded: Recorded,
+) -> None:
+    spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
+    spool.pause(Paused(1001.0, "refused"))
+    async with finishing(recorded):
+        await until_idle(recorded)
+    assert (list(recorded.folder.iterdir()), recorded.reports) == ([], [])
+    assert not recorded.file(FINAL).exists()
 
 
 @pytest.mark.parametrize("fault", ["gone", "unreadable", "short"])
