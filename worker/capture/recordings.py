@@ -5,7 +5,6 @@ time. The final manifest finishes a recording: only one agent can write it. No b
 """
 
 import asyncio
-import errno
 import shutil
 import time
 from collections import Counter
@@ -18,8 +17,8 @@ import structlog
 from playwright.async_api import Page
 
 from common.config.settings import CaptureSettings
-from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings import deletion
+from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
@@ -31,7 +30,7 @@ from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
 from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
-from worker.capture.spool import DamagedRecordingError, Spool, name_of, parse_name
+from worker.capture.spool import LOST, DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
 from worker.capture.tracks import OnPackets, TrackRecording, equip
 from worker.capture.way import CaptureOptions, Way
@@ -47,8 +46,6 @@ SPOILED_LIFE_S: Final = 7 * 86_400.0
 MOST_SPOILED: Final = 20
 MOST_TRIES: Final = 10
 """To make the files of a recording, over ten minutes or so, or to read a segment. Then it counts as impossible."""
-_LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
-"""What a disk answers that has lost a file, or cannot read it."""
 WHOLE_EVERY: Final = 12
 """Segments: a minute or so of one kind."""
 MOST_ORDERED: Final = 200
@@ -288,7 +285,7 @@ class Recordings:
             content = await asyncio.to_thread(spool.read, segment)
         except OSError as error:
             self._tries[name] += 1
-            if error.errno not in _LOST or self._tries[name] < MOST_TRIES:
+            if error.errno not in LOST or self._tries[name] < MOST_TRIES:
                 raise
             log.error("segment_lost", recording=spool.folder.name, segment=segment.path, error=str(error))
             await asyncio.to_thread(spool.note_stored, segment)
@@ -389,12 +386,12 @@ class Recordings:
         """Make the recording's files. Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
         try:
             spool = await asyncio.to_thread(Spool.find, folder)
-        if "refused" in progress.paused_by and not progress.has_begun:  # its agent died before it could remove it
-            await asyncio.to_thread(spool.remove)
-            return
         except FileNotFoundError as error:
             raise DamagedRecordingError("there is no log") from error
         progress = spool.progress
+        if "refused" in progress.paused_by and not progress.has_begun:  # its agent died before it could remove it
+            await asyncio.to_thread(spool.remove)
+            return
         if not progress.closed:
             await asyncio.to_thread(spool.close, Closed(progress.covered_until))
         store, folder_in_store = self._opened(), store_folder(spool)

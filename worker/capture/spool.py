@@ -41,6 +41,10 @@ from worker.capture.progress import (
 )
 
 LOG: Final = "log"
+UNREADABLE: Final = ""
+"""In place of the sum of a segment that the disk had lost when it was cut. No content has it."""
+LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""What a disk answers that has lost a file, or cannot read it."""
 _TROUBLE: Final = "trouble"
 _BETWEEN: Final = "@"
 
@@ -181,9 +185,19 @@ class Spool:
         shutil.rmtree(self.folder)
 
     def _cut(self, track: Track) -> None:
-        if track.pending:
+        """Also if the disk has lost the chunks, or they would keep the next ones waiting for ever: whoever stores the
+        segment gives it up.
+        """
+        if not track.pending:
+            return
+        try:
             content = (self.folder / track.pending_path).read_bytes()[: track.pending_bytes]
-            self._note([Cut(hashlib.sha256(content).hexdigest(), track.kind)])
+            sha256 = hashlib.sha256(content).hexdigest()
+        except OSError as error:
+            if error.errno not in LOST:
+                raise
+            sha256 = UNREADABLE
+        self._note([Cut(sha256, track.kind)])
 
     def _append_to_pending(self, track: Track, content: bytes) -> None:
         path, before = self.folder / track.pending_path, track.pending_bytes

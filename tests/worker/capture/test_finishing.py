@@ -406,6 +406,27 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left_also_where_i
     assert not recorded.file(FINAL).exists()
 
 
+async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is_stored(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool = spooled(recorded.folder, 1000.5)
+    spool.append([(Began(0, 1000.5), Chunk(10, 1011.5, 10.0, 9), b"the tenth")])
+    path = spool.folder / spool.progress.tracks["audio"].pending_path
+    read_bytes = Path.read_bytes
+
+    def fail(of: Path) -> bytes:
+        if of == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return read_bytes(of)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    made = await finish(recorded)
+    assert [gap.cause for gap in made.gaps] == ["damaged"]
+    assert made.audio
+    assert list(recorded.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("fault", ["gone", "unreadable", "short"])
 @pytest.mark.parametrize("in_mid_call", [True, False])
 async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_stored(

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from worker.capture.progress import Began, Chunk, Closed, Missed, Opened
-from worker.capture.spool import LOG, DamagedRecordingError, Spool, name_of
+from worker.capture.spool import LOG, UNREADABLE, DamagedRecordingError, Spool, name_of
 
 OPENED: Final = Opened("b1", 2, "room", 1000.0)
 
@@ -54,6 +54,27 @@ def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_a
     assert (spool.read(last), last.ended_at) == (b"005006007", 1008.0)
     spool.remove()
     assert not spool.folder.exists()
+
+
+@pytest.mark.parametrize(("error", "is_waited_for"), [(errno.EIO, False), (errno.ENOENT, False), (errno.EMFILE, True)])
+def test_what_the_disk_has_lost_is_cut_without_its_sum_and_what_follows_is_taken(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, error: int, is_waited_for: bool
+) -> None:
+    spool.append(chunks(0, 3))
+
+    def fail(_: Path) -> bytes:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        if is_waited_for:
+            with pytest.raises(OSError, match=os.strerror(error)):
+                spool.append(chunks(4, 7))
+        else:
+            spool.append(chunks(4, 7))
+    spool.append(chunks(4, 7))
+    assert [segment.sha256 == UNREADABLE for segment in spool.progress.segments] == [not is_waited_for]
+    assert spool.progress.next_seq == 8
 
 
 def test_what_was_told_of_a_spool_is_known_to_the_next_agent_as_long_as_it_is_so(spool: Spool) -> None:
