@@ -27,7 +27,10 @@ CALL_DEADLINE_S: Final = 5.0
 CHECK_EVERY_S: Final = 0.02
 FIT_S: Final = 0.1
 MOST_FITS: Final = 20
+BAR_LOOKS: Final = 5
+"""FIT_S apart. A bar that says that the tab is captured grows above the page for 0.1 s from then on (Chromium 156)."""
 _VIEW: Final = "[innerWidth, innerHeight]"
+_HAS_FRAME: Final = "outerHeight > innerHeight"
 _CRASHED: Final = "Target crashed"  # as Playwright says it
 _FIND: Final = "typeof globalThis.poolmgrRecorder === 'object'"
 _TITLE: Final = "(title) => { const before = document.title; document.title = title; return before; }"
@@ -84,10 +87,11 @@ class TabWay:
     async def open(self, page: Page, start: Start) -> "TabRecorder":
         """The meeting's page has another title for a moment."""
         tab: Page | None = None
+        sees, size = "video" in start.options.kinds, (start.options.width, start.options.height)
         async with asyncio.timeout(OPEN_DEADLINE_S):
             try:
-                if "video" in start.options.kinds:
-                    await fit(page, start.options.width, start.options.height)
+                if sees:
+                    await fit(page, *size)
                 tab = await _new_tab(page)
                 await tab.evaluate(SCRIPT)
                 before = await page.evaluate(_TITLE, CAPTURED_TITLE)
@@ -95,12 +99,17 @@ class TabWay:
                     await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.as_json())
                 finally:
                     await page.evaluate(_TITLE, before)
-                return TabRecorder(tab)
             except BaseException:
                 if tab:
                     with suppress(*PAGE_ERRORS):
                         await tab.close()
                 raise
+        if sees:
+            with suppress(TimeoutError, *PAGE_ERRORS):  # it records; without this, everything looks taller than it is
+                async with asyncio.timeout(CALL_DEADLINE_S):
+                    if await page.evaluate(_HAS_FRAME):
+                        await fit(page, *size, looks=BAR_LOOKS)
+        return TabRecorder(tab)
 
 
 class TabRecorder:
@@ -131,18 +140,23 @@ class TabRecorder:
             await self.tab.evaluate(f"poolmgrRecorder.{what}")
 
 
-async def fit(page: Page, width: int, height: int) -> None:
-    """Give the page a view of that size by resizing its window. An emulated size would end with the agent."""
+async def fit(page: Page, width: int, height: int, looks: int = 1) -> None:
+    """Give the page a view of that size by resizing its window, until it has had it at so many looks in a row. An
+    emulated size would end with the agent.
+    """
     session = await page.context.new_cdp_session(page)
     send = cast("Callable[..., Awaitable[dict[str, Any]]]", session.send)  # pyright: ignore[reportUnknownMemberType]
+    fits = 0
     for _ in range(MOST_FITS):
         seen: list[int] = await page.evaluate(_VIEW)
-        if seen == [width, height]:
+        fits = fits + 1 if seen == [width, height] else 0
+        if fits == looks:
             break
-        window = await send("Browser.getWindowForTarget")
-        bounds = window["bounds"]
-        size = {"width": bounds["width"] + width - seen[0], "height": bounds["height"] + height - seen[1]}
-        await send("Browser.setWindowBounds", {"windowId": window["windowId"], "bounds": size})
+        if not fits:
+            window = await send("Browser.getWindowForTarget")
+            bounds = window["bounds"]
+            size = {"width": bounds["width"] + width - seen[0], "height": bounds["height"] + height - seen[1]}
+            await send("Browser.setWindowBounds", {"windowId": window["windowId"], "bounds": size})
         await asyncio.sleep(FIT_S)
     await session.detach()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
+from common.wire.manifest import Kind
 from lab.recorded.received import listen
 from tests.waiting import PATIENCE_S
 from tests.worker.capture.test_pictures import beeps, later_s
@@ -62,9 +64,10 @@ def renderers(chromium: Chromium) -> list[int]:
     return [pid for pid in group if "--type=renderer" in processes.command_line(pid)]
 
 
-async def recorder_of(page: Page) -> Recorder:
-    options = CaptureOptions(("audio",), 96, 1000, 1280, 720, 15)
-    return await TabWay().open(page, Start(options, 600, 500, {"audio": 0}, 0, None, paused=False))
+async def recorder_of(page: Page, *kinds: Kind) -> Recorder:
+    options = CaptureOptions(kinds or ("audio",), 96, 1000, 640, 360, 15)
+    parts: dict[Kind, int] = dict.fromkeys(options.kinds, 0)
+    return await TabWay().open(page, Start(options, 600, 500, parts, 0, None, paused=False))
 
 
 async def pulled_until(recorder: Recorder, media_s: float) -> Pulled:
@@ -109,3 +112,19 @@ async def test_sound_is_at_its_own_time_also_after_the_tabs_stood_still(
     print(f"{first * 1000:.0f} ms late before, {last * 1000:.0f} ms afterwards")
     assert abs(first) < 0.15, "of which a page needs 0.05 to play it"
     assert abs(last - first) < 0.06
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
+async def test_a_page_in_a_window_keeps_its_size_under_the_bar_that_says_that_it_is_captured(
+    driver: Driver, tmp_path: Path
+) -> None:
+    in_window = WorkerSettings(headless=False, display="virtual")
+    chromium = await Launcher(Profile.of(find_chromium(""), in_window), tmp_path).launch("w1")
+    try:
+        browser = await driver.connect(chromium.endpoint, tmp_path, PATIENCE_S)
+        page = browser.contexts[0].pages[0]
+        await recorder_of(page, "audio", "video")
+        await asyncio.sleep(1)
+        assert await page.evaluate("[innerWidth, innerHeight]") == [640, 360]
+    finally:
+        await chromium.kill()
