@@ -64,12 +64,13 @@ class Gap(Shape, frozen=True):
 
 class Part(Shape, frozen=True):
     """A stream that can be played from its first byte: its segments joined in order. A new part begins after each gap.
-    Parts are numbered by kind.
+    Parts are numbered by kind. `way`: how it was captured, if not as the manifest says.
     """
 
     number: int
     began_at: float
     kind: Kind = "audio"
+    way: Way | None = None
 
 
 class Segment(Shape, frozen=True):
@@ -194,9 +195,10 @@ Stored = Audio | Video | SoundTrack | Waveform | Thumbnails | Screenshot
 
 
 class Manifest(Shape, frozen=True):
-    """`way`: how sound and picture were captured. `kinds`: what was to be recorded. `audio`, `video`: None until they
-    are made, and if nothing was recorded. `tracks`: one for each sound track, in the order in which they began.
-    `waveform`, `thumbnails`: what the sound and the picture look like at a glance. `screenshots`: in order.
+    """`way`: how sound and picture were captured, where a part says nothing else. `kinds`: what was to be recorded.
+    `audio`, `video`: None until they are made, and if nothing was recorded. `tracks`: one for each sound track, in the
+    order in which they began. `waveform`, `thumbnails`: what the sound and the picture look like at a glance.
+    `screenshots`: in order.
     """
 
     version: int

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from common.wire.manifest import GapCause, Kind
+from common.wire.manifest import GapCause, Kind, Way
 from worker.capture.progress import Began, Chunk, Closed, Missed, Paused, Resumed, Track
 
 
@@ -15,6 +15,7 @@ class NullProgress:
         self.next_seq: Final = 0
         self.recorded_s: Final = 0.0
         self.spooled_bytes: Final = 0
+        self.way: Final[Way | None] = None  # it is not known of earlier agents
         self.pause_cause: Final[GapCause] = "paused"
         self.paused_by: Final[set[GapCause]] = set()
         self.has_begun = False

@@ -43,12 +43,13 @@ class Opened(Entry, frozen=True):
 
 
 class Began(Entry, frozen=True):
-    """A part began. `cause`: of the gap before it."""
+    """A part began. `cause`: of the gap before it. `way`: how it is recorded. None: as the recording was opened."""
 
     part: int
     at: float
     cause: GapCause | None = None
     kind: Kind = "audio"
+    way: Way | None = None
 
 
 class Chunk(Entry, frozen=True):
@@ -155,7 +156,7 @@ class Track:
     @property
     def pending_path(self) -> str:
         """The file of the next segment."""
-        return path_of(self.kind, len(self.segments), self._way)
+        return path_of(self.kind, len(self.segments), self.way_of(self.parts[-1]) if self.parts else self._way)
 
     @property
     def recorded_s(self) -> float:
@@ -163,10 +164,13 @@ class Track:
         missing = (min(gap.ended_at, self.covered_until) - gap.began_at for gap in self.gaps)
         return self.covered_until - self._opened_at - sum(max(0.0, seconds) for seconds in missing)
 
+    def way_of(self, part: Part) -> Way:
+        return part.way or self._way
+
     def begin(self, entry: Began) -> None:
         if entry.cause or entry.at - self.covered_until > SHORTEST_GAP_S:
             self.miss(self.covered_until, entry.at, entry.cause or "late")
-        self.parts.append(Part(entry.part, entry.at, self.kind))
+        self.parts.append(Part(entry.part, entry.at, self.kind, None if entry.way == self._way else entry.way))
         self._late_s = 0.0
         self.covered_until = max(self.covered_until, entry.at)
 
@@ -241,6 +245,7 @@ class Progress:
         self.tracks: dict[Kind, Track] = {kind: Track(kind, opened.at, opened.way) for kind in opened.kinds}
         self.closed: Closed | None = None
         self.paused_by: set[GapCause] = set()
+        self.way: Way = opened.way  # of the latest part
         self.pause_cause: GapCause = "paused"  # of the gap of the latest pause: of several causes the refusal
         self._next_seqs = {"tracks": 0, "others": 0}
         for entry in entries:
@@ -272,6 +277,8 @@ class Progress:
             case Began():
                 _expect(entry, entry.part == len(track.parts) and not track.pending and not self.closed)
                 track.begin(entry)
+                if entry.kind != "tracks":
+                    self.way = track.way_of(track.parts[-1])
             case Chunk():
                 _expect(entry, bool(track.parts) and entry.seq >= self.next_of(entry.kind) and not self.closed)
                 track.add(entry)
@@ -423,7 +430,7 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
     for kind in found.kinds:
         causes: dict[float, GapCause] = {gap.ended_at: gap.cause for gap in found.gaps if gap.kind == kind}
         for part in (each for each in found.parts if each.kind == kind):
-            add(Began(part.number, part.began_at, causes.get(part.began_at), kind))
+            add(Began(part.number, part.began_at, causes.get(part.began_at), kind, part.way))
             for segment in found.segments:
                 if (segment.kind, segment.part) == (kind, part.number):
                     media_s = round(segment.media_s - (part.began_at - found.began_at), 3)

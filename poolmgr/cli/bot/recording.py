@@ -197,7 +197,7 @@ async def _asked(session: Session, question: Callable[[Store], Awaitable[_T]]) -
 def _lines(found: Manifest) -> Iterator[str]:
     since = f"{datetime.fromtimestamp(found.began_at, UTC):%Y-%m-%d} {clock_time(found.began_at)} UTC"
     what = " and ".join(_NAMED[kind] for kind in found.kinds)
-    yield f"bot {found.bot_id}, attempt {found.attempt}: {what}, by {found.way}, from {since}"
+    yield f"bot {found.bot_id}, attempt {found.attempt}: {what}, by {_ways(found)}, from {since}"
     for kind in found.kinds:
         segments = [segment for segment in found.segments if segment.kind == kind]
         seconds = sum(segment.ended_at - segment.began_at for segment in segments)
@@ -221,6 +221,12 @@ def _lines(found: Manifest) -> Iterator[str]:
         yield f"{missing} from {clock_time(gap.began_at)}, for {duration(gap.ended_at - gap.began_at)}: {gap.cause}"
     if not found.gaps:
         yield "no gap"
+
+
+def _ways(found: Manifest) -> str:
+    """How it was captured, in order. Packets of tracks are not."""
+    captured = sorted((part for part in found.parts if part.kind != "tracks"), key=lambda part: part.began_at)
+    return ", then by ".join(dict.fromkeys(part.way or found.way for part in captured)) or found.way
 
 
 def _heard(audio: Audio) -> str:

@@ -141,6 +141,19 @@ def test_a_save_that_is_interrupted_stops_and_leaves_no_half_file(
     assert [path.name for path in saved.iterdir()] == ["b1-2.manifest.json"]
 
 
+def test_of_one_that_was_recorded_in_two_ways_it_is_said_by_which_and_then_by_which(
+    poolmgr: CommandLine, store: Path
+) -> None:
+    parts = [
+        *(Part(0, 2000.5), Part(1, 2030.0, way="recorder_tab")),
+        *(Part(0, 2000.7, "video"), Part(1, 2030.2, "video", "recorder_tab"), Part(0, 2000.1, "tracks")),
+    ]
+    put(store, FINAL, msgspec.structs.replace(BOTH, way="display", parts=parts))
+    assert "sound and picture, by display, then by recorder_tab, from" in " ".join(
+        poolmgr("recording", "b2").stdout.split()
+    )
+
+
 def test_of_a_picture_it_is_said_how_large_and_it_is_saved_beside_the_sound(
     poolmgr: CommandLine, store: Path, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Kind, Manifest, Peaks, Segment
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Kind, Manifest, Peaks, Segment, Way
 from common.wire.messages import FinishRecording, Join
 from lab.recorded.received import listen
 from tests.waiting import wait_until
@@ -179,6 +179,22 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert (await so_far(recorded)).segments == made.segments
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
     assert recorded.reports[0].first_gaps == tuple(made.gaps)
+
+
+async def test_each_part_is_placed_as_its_own_way_to_record_tells(recorded: Recorded) -> None:
+    """A display's sound has the time of the wall clock; of a tab's only the arrival tells it."""
+    late_s = 2.0
+    spool = Spool.create(recorded.folder / name_of("b1", 1), msgspec.structs.replace(OPENED, way="display"))
+    ways: tuple[Way, ...] = ("display", "recorder_tab")
+    for part, (way, began_at) in enumerate(zip(ways, (1000.0, 1020.0), strict=True)):
+        began, chunk = Began(part, began_at, None, way=way), Chunk(part, began_at + 10 + late_s, 0.0, len(TEN_S))
+        spool.append([(began, chunk, TEN_S)])
+    made = await finish(recorded)
+    assert [part.way for part in made.parts] == [None, "recorder_tab"]
+    heard = listen(recorded.file(AUDIO))
+    moments = (0.5, 9.5, 10.5, 20 + late_s - 0.5, 20 + late_s + 0.5, 30 + late_s - 0.5)
+    loud = [heard.tones(440, round(at * RATE))[0] > -20 for at in moments]
+    assert loud == [True, True, False, False, True, True]
 
 
 async def test_of_many_gaps_the_first_are_reported(recorded: Recorded) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from common.runtime.recordings.manifests import joined
-from common.wire.manifest import Gap, Kind
+from common.wire.manifest import Gap, Kind, Way
 from worker.capture.progress import (
     SEGMENT_S,
     SHORTEST_GAP_S,
@@ -364,6 +364,31 @@ def test_packets_of_tracks_are_numbered_apart_and_say_nothing_of_the_sound() -> 
         progress.apply(Chunk(0, 1002.5, 1.0, 10, "tracks"))
     progress.apply(Closed(1001.7))
     assert progress.gaps == []
+
+
+def test_a_part_that_was_recorded_otherwise_says_so_also_when_only_a_manifest_is_left() -> None:
+    opened = Opened("b1", 1, "room", 1000.0, ("audio", "video", "tracks"), "display")
+    progress = Progress(opened)
+    assert (progress.way, progress.tracks["video"].pending_path) == ("display", "picture-000000.mkv")
+    seq = 0
+    plan: list[tuple[Way | None, float]] = [("display", 1000.5), ("recorder_tab", 1020.0), (None, 1040.0)]
+    for part, (way, at) in enumerate(plan):
+        for kind in ("audio", "video"):
+            progress.apply(Began(part, at, "recorder_lost" if part else None, kind, way))
+            progress.apply(Chunk(seq, at + 6.0, 0.0, 9, kind))
+            progress.apply(Cut("aa", kind))
+            progress.apply(Stored(part, kind))
+            assert progress.way == (way or "display")
+            seq += 1
+        progress.apply(Began(part, at, kind="tracks"))
+        assert progress.way == (way or "display")
+    made = progress.manifest()
+    assert made.way == "display"
+    assert [part.way for part in made.parts] == [*[None, "recorder_tab", None] * 2, None, None, None]
+    pictures = [segment.path for segment in made.segments if segment.kind == "video"]
+    assert pictures == ["picture-000000.mkv", "picture-000001.ivf", "picture-000002.mkv"]
+    left = Progress(*opened_and(entries_of(made, 1046.0))).manifest()
+    assert (left.way, left.parts, left.segments) == (made.way, made.parts, made.segments)
 
 
 def test_tracks_that_a_page_never_gave_are_a_gap_of_the_whole_recording() -> None:

@@ -116,7 +116,7 @@ class Maker:
                 damaged += gone
                 anchors = [(size, round(at - part.began_at, 3)) for size, at in arrived]
                 media_s, ends_s = part.began_at - progress.began_at, segments[-1].ended_at - part.began_at
-                keeps_time = progress.opened.way == "display"
+                keeps_time = track is not None and track.way_of(part) == "display"
                 streams.append(Stream(str(path), round(media_s, 3), anchors, round(ends_s, 3), keeps_time))
         return streams, damaged
 

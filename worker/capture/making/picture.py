@@ -1,6 +1,7 @@
 """Makes the video file of a recording, with its sound: an MP4 that begins with its index, so that players can seek in
-it while they load it. Packets are copied, not encoded again. Each picture is shown until the next one, also over gaps,
-so the file keeps to the wall clock as the sound does. Then the whole file is decoded.
+it while they load it. Packets are copied, not encoded again, but where a tab that has only VP9 went on for a display: a
+file has one codec. Each picture is shown until the next one, also over gaps, so the file keeps to the wall clock as the
+sound does. Then the whole file is decoded.
 """
 
 import errno
@@ -10,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import av
 import av.error
+from av.bitstream import BitStreamFilterContext
+from av.video.frame import PictureType
 
 from worker.capture.making.stills import Stills
 from worker.capture.making.work import Stream, VideoReport
@@ -21,6 +24,11 @@ _OPTIONS: Final = {
     "fflags": "+bitexact",  # the same input gives the same file
     "video_track_timescale": str(CLOCK),  # by default as coarse as the source's, and a tick less than one of its own
 }
+
+_ANNEX_B: Final = "h264_mp4toannexb"
+"""Gives H.264 the form that a tab's has: each key frame says how to decode it. Of a display's only the head does."""
+_X264: Final = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
+"""As a display is recorded."""
 
 
 class Picture(NamedTuple):
@@ -48,10 +56,16 @@ class Writer:
         if self._stream is not None:
             return
         self._stream = self._file.add_stream_from_template(template)
+        if template.codec.canonical_name == "h264":
+            BitStreamFilterContext(_ANNEX_B, template, self._stream)
         if self._sound:
             stream = self._file.add_stream_from_template(self._sound.streams.audio[0])
             self._packets = self._of_sound(stream)
             self._next = next(self._packets, None)
+
+    def takes(self, source: Any) -> bool:
+        """Whether packets of that stream fit into the file."""
+        return source.codec.canonical_name == self._stream.codec.canonical_name
 
     def put(self, picture: Picture) -> None:
         """A picture that is not later than the one before it is put a tick after that one."""
@@ -130,7 +144,7 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
     with av.open(stream.path) as file:
         source = file.streams.video[0]
         writer.begin(source)
-        for packet in file.demux(source):
+        for packet in _copied(file, source) if writer.takes(source) else _as_h264(file, source):
             data = bytes(packet)
             if packet.pts is None or not packet.time_base or not data:
                 continue
@@ -138,6 +152,25 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
             if shows:
                 at_s = stream.media_s + float(packet.pts * packet.time_base)
                 yield Picture(round(at_s * CLOCK), packet.is_keyframe, data)
+
+
+def _copied(file: Any, source: Any) -> Iterator[Any]:
+    if source.codec.canonical_name != "h264":
+        yield from file.demux(source)
+        return
+    form: Any = BitStreamFilterContext(_ANNEX_B, source)
+    for packet in file.demux(source):
+        yield from form.filter(packet) if packet.size else ()
+
+
+def _as_h264(file: Any, source: Any) -> Iterator[Any]:
+    encoder: Any = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, "yuv420p"
+    encoder.time_base, encoder.options, encoder.thread_count = source.time_base, _X264, 1
+    for frame in file.decode(source):
+        frame.pict_type = PictureType.I if frame.key_frame else PictureType.NONE
+        yield from encoder.encode(frame)
+    yield from encoder.encode(None)
 
 
 def watch(path: str, recorded_s: float, seen_by: Callable[[float], Sequence[Stills]] = _nobody) -> VideoReport:

@@ -1,6 +1,7 @@
 """What the one file of a picture is made of: packets as they are, each shown until the next one."""
 
 import struct
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -14,20 +15,58 @@ from worker.capture.making.work import Stream
 FPS: Final = 10
 
 
-def film(path: Path, pictures: int) -> str:
-    """An IVF of VP9, as a browser makes it: a key picture every second."""
-    file: Any = av.open(str(path), "w", format="ivf")
-    stream = file.add_stream("libvpx-vp9", rate=FPS, options={"deadline": "realtime", "cpu-used": "8", "g": "10"})
-    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+VP9: Final = {"deadline": "realtime", "cpu-used": "8", "g": "10"}
+
+
+def frames(pictures: int, first: int = 20) -> Iterator[Any]:
+    """Each a little brighter than the one before it, from `first` on."""
     for n in range(pictures):
         frame: Any = av.VideoFrame(64, 48, "gray")
-        frame.planes[0].update(bytes([n % 200 + 20]) * frame.planes[0].buffer_size)
+        frame.planes[0].update(bytes([n % 200 + first]) * frame.planes[0].buffer_size)
         frame = frame.reformat(format="yuv420p")
         frame.pts, frame.time_base = n, Fraction(1, FPS)
+        yield frame
+
+
+def film(
+    path: Path, pictures: int, first: int = 20, *, codec: str = "libvpx-vp9", form: str = "ivf", options: Any = VP9
+) -> str:
+    """An IVF of VP9, as a browser makes it: a key picture every second."""
+    file: Any = av.open(str(path), "w", format=form)
+    stream = file.add_stream(codec, rate=FPS, options=options)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    for frame in frames(pictures, first):
         file.mux(stream.encode(frame))
     file.mux(stream.encode(None))
     file.close()
     return str(path)
+
+
+def display_film(path: Path, pictures: int, first: int) -> str:
+    """A Matroska file of H.264, as ffmpeg makes it of a display: only its head says how to decode it."""
+    options = {"preset": "ultrafast", "tune": "zerolatency", "g": "10", "crf": "10"}
+    return film(path, pictures, first, codec="libx264", form="matroska", options=options)
+
+
+def tab_film(path: Path, pictures: int, first: int) -> str:
+    """An IVF of H.264, as a browser makes it: each key picture says how to decode it, otherwise than a display's."""
+    encoder: Any = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, FPS)
+    encoder.options = {"preset": "medium", "tune": "zerolatency", "g": "10", "crf": "10", "sc_threshold": "0"}
+    packets = [packet for frame in [*frames(pictures, first), None] for packet in encoder.encode(frame)]
+    head = b"DKIF" + struct.pack("<HH4sHHIIII", 0, 32, b"H264", 64, 48, 1000, 1, 0, 0)
+    pieces = [struct.pack("<IQ", packet.size, packet.pts * 1000 // FPS) + bytes(packet) for packet in packets]
+    path.write_bytes(head + b"".join(pieces))
+    return str(path)
+
+
+def brightness(path: Path, since_s: float = 0.0) -> list[int]:
+    """Of each picture from the key picture at that time on, as a player shows it that looks for it."""
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        file.seek(round(since_s * av.time_base))
+        shown: list[Any] = list(file.decode(stream))
+        return [bytes(frame.reformat(format="gray").planes[0])[100] for frame in shown]
 
 
 def shown(path: Path) -> list[float]:
@@ -55,6 +94,26 @@ def test_parts_stand_where_they_were_taken_and_the_last_picture_of_one_stands_ov
     assert (watched.duration_s, watched.recorded_s) == (7.0, 3.0)
     times = shown(out)
     assert times == pytest.approx([0.0, *(0.4 + n / FPS for n in range(1, 10)), *(5.0 + n / FPS for n in range(20))])
+
+
+@pytest.mark.parametrize("of_tab", [tab_film, film])
+def test_a_display_and_then_a_tab_are_one_film_whatever_codec_the_browser_has(
+    tmp_path: Path, of_tab: Callable[[Path, int, int], str]
+) -> None:
+    parts = [
+        Stream(display_film(tmp_path / "0", 20, 20), 0.0, [], 2.0),
+        Stream(of_tab(tmp_path / "1", 20, 100), 3.0, [], 2.0),
+        Stream(of_tab(tmp_path / "2", 10, 150), 6.0, [], 1.0),
+    ]
+    out = tmp_path / "out.mp4"
+    watched, unread = make(parts, "", str(out))
+    assert unread == []
+    assert watched
+    assert (watched.codec, watched.width, watched.height, watched.pictures, watched.damaged) == ("h264", 64, 48, 50, 0)
+    assert shown(out) == pytest.approx([begins + n / FPS for begins in (0, 1, 3, 4, 6) for n in range(10)])
+    bright = [*range(20, 40), *range(100, 120), *range(150, 160)]
+    for since_s, left_out in ((0.0, 0), (1.0, 10), (3.0, 20), (4.0, 30), (6.0, 40)):
+        assert brightness(out, since_s) == pytest.approx(bright[left_out:], abs=3)
 
 
 def at_ms(film: bytes, times: list[int]) -> bytes:
