@@ -154,7 +154,8 @@ class DisplayRecorder:
         await self._end(ASKED)
 
     async def close(self) -> None:
-        await self._end(ASKED)
+        with suppress(OSError):  # it is none any more, or its disk fails: whatever is there goes
+            await self._end(ASKED)
         await asyncio.to_thread(shutil.rmtree, self._capture, ignore_errors=True)
 
     def begin(self, state: _State, cause: GapCause | None, *, paused: bool) -> None:

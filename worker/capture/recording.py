@@ -1,6 +1,7 @@
 """Records one bot while it is in its meeting: chunks are fetched from its recorder twice a second, and spooled.
 
-Whatever goes wrong, the meeting goes on. What is missing is noted with its cause.
+Whatever goes wrong, the meeting goes on. What is missing is noted with its cause. A way to record that fails is given
+up for the next one, if there is one.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from playwright.async_api import Page
 
 from common.runtime.waiting import backoff, pause
 from common.wire.manifest import GapCause, Kind
+from common.wire.manifest import Way as WayName
 from common.wire.vocabulary import BotState
 from worker.capture import progress
 from worker.capture.null_spool import NullSpool
@@ -34,7 +36,7 @@ from worker.capture.way import (
     Start,
     Way,
 )
-from worker.chromium.driver import one_line
+from worker.chromium.driver import PAGE_ERRORS, one_line
 from worker.decide.state import State
 
 CHUNK_S: Final = 1.0
@@ -46,6 +48,7 @@ RECORDER_BUFFER_S: Final = 600
 REOPEN_DELAYS_S: Final = (0.5, 15.0)
 WARN_AFTER_S: Final = 10.0
 RESTART_EVERY_S: Final = 60.0
+"""Of one way a silent recorder is not replaced more often. A way that fails twice within that is given up."""
 END_DEADLINE_S: Final = 4.0
 ATTACH_S: Final = 0.2
 
@@ -76,23 +79,24 @@ class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
     `spool` opens the bot's spool, a new one of a bot that came in at that time, or one that another agent left. It may
-    be called again if it raises OSError. `way`: how it is recorded. `options`: what;
-    a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while no driver is
-    connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic seconds. `has_room`:
-    whether more may be spooled. `on_began`: called once the bot is recorded. `add_to_story`: adds a line to the bot's
-    story. With `on_sound`, chunks of sound are short. `before_close`: what else is to be spooled, once the bot is out.
-    `on_recorder`: called whenever there is a recorder, a new one or one that another agent began.
+    be called again if it raises OSError. `ways`: how it is recorded; each is for when the one before it has failed.
+    `options`: what; a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while
+    no driver is connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic
+    seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
+    `add_to_story`: adds a line to the bot's story. With `on_sound`, chunks of sound are short. `before_close`: what
+    else is to be spooled, once the bot is out. `on_recorder`: called whenever there is a recorder, a new one or one
+    that another agent began.
     """
 
     def __init__(
         self,
         spool: Callable[[float], Spool | NullSpool],
-        way: Way,
+        ways: Sequence[Way],
         options: CaptureOptions,
         page: Callable[[], Page | None],
         voice_at: Callable[[], float | None],
         has_room: Callable[[], bool],
-        on_began: Callable[[], None],
+        on_began: Callable[[str], None],
         add_to_story: Callable[[str], None],
         log: structlog.stdlib.BoundLogger,
         on_sound: OnSound | None = None,
@@ -104,7 +108,7 @@ class Recording:
         self._on_recorder = on_recorder
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
-        self._way = way
+        self._ways = [*ways]  # the first one is how it is recorded now
         self._options = options
         self._page = page
         self._voice_at = voice_at
@@ -119,7 +123,7 @@ class Recording:
         self._is_refused = False  # the meeting does not permit recording
         self._ended_at = 0.0
         self._recorder: Recorder | None = None
-        self._silence = SilenceDetector()
+        self._silence = SilenceDetector(self._chunk_s)
         self._stall = StallDetector(options.kinds)
         # the cause that is noted if the recorder stopped because its buffer was full
         self._stop_cause: GapCause = "agent_away"
@@ -129,7 +133,9 @@ class Recording:
         self._waiting = 0  # how many chunks the recorder had at the last fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
-        self._restarted_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._is_told = False  # that it began
+        self._changed_because = ""  # why it is not recorded by the way before, until a recorder has begun
         self.spool: Spool | NullSpool | None = None
         self.has_new_chunks = asyncio.Event()
 
@@ -188,7 +194,10 @@ class Recording:
                 failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
                 delays = backoff(*REOPEN_DELAYS_S)
             except CAPTURE_ERRORS as error:
-                self._recorder, next_delay_s = None, next(delays)
+                next_delay_s = next(delays)
+                if not isinstance(error, (TimeoutError, *PAGE_ERRORS)):  # those may be the page's fault
+                    await self._note_failure(one_line(error))
+                self._recorder = None
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
                 self._report_if_long(failing_since, "there is no recorder; it is tried again")
         await self._finish()
@@ -231,7 +240,7 @@ class Recording:
 
     async def _find_or_open(self, page: Page) -> Recorder | None:
         """None: there is none, and none may begin now."""
-        recorder = await self._way.find(page)
+        recorder = await self._find(page)
         if recorder is None and not self._is_refused:
             recorder = await self._open(page)
         if recorder:
@@ -241,6 +250,20 @@ class Recording:
             self._on_recorder()
         return recorder
 
+    async def _find(self, page: Page | None) -> Recorder | None:
+        """The recorder of this bot, if there is one. An agent before may have begun it by a later way: ways before that
+        one have failed.
+        """
+        assert self.spool
+        names = [way.name for way in self._ways]
+        if (latest := self.spool.progress.way) in names:
+            del self._ways[: names.index(latest)]
+        for place, way in reversed([*enumerate(self._ways)]):
+            if recorder := await way.find(page):
+                del self._ways[:place]
+                return recorder
+        return None
+
     async def _open(self, page: Page) -> Recorder:
         assert self.spool
         so_far = self.spool.progress
@@ -249,10 +272,16 @@ class Recording:
         parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items() if kind in self._options.kinds}
         chunk_ms = round(self._chunk_s * 1000)
         start = Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
-        recorder = await self._way.open(page, start)
-        if not so_far.has_begun:
-            self._on_began()
-        self._log.info("recording_began", parts=parts)
+        way, why = self._ways[0], self._changed_because
+        recorder = await way.open(page, start)
+        how = f"{way.label}, because {why}" if why else way.label
+        if not (so_far.has_begun or self._is_told):
+            self._is_told = True
+            self._on_began(how)
+        elif why:
+            self._add_to_story(f"go on to record it {how}")
+        self._changed_because = ""
+        self._log.info("recording_began", parts=parts, way=way.name)
         return recorder
 
     @property
@@ -284,7 +313,7 @@ class Recording:
     async def _take(self, pulled: Pulled) -> bool:
         """Pass the chunks on and spool them. False: the disk takes nothing."""
         assert self.spool
-        entries = [_entries(chunk) for chunk in pulled.chunks]
+        entries = [_entries(chunk, self._ways[0].name) for chunk in pulled.chunks]
         self._pass_on_sound(entries)
         try:
             await asyncio.to_thread(self.spool.append, entries)
@@ -324,6 +353,7 @@ class Recording:
         for stopped in pulled.stopped.values():
             if stopped in _CAUSES:
                 if may_replace:
+                    await self._note_failure("its recorder ended")
                     await self._restart(_CAUSES[stopped])
                 return
         fine: set[Kind] = {kind for kind in self._options.kinds if kind in received or pulled.stopped.get(kind)}
@@ -333,13 +363,14 @@ class Recording:
         if stalled := self._stall.stalled(now, fine):
             self._report_failure(f"capture_failed: nothing comes of the {stalled}")
             if may_replace:
+                await self._note_failure(f"nothing came of the {stalled}")
                 await self._restart("recorder_lost")
         elif is_recording and self._silence.is_wrongly_silent(now, pulled.level, self._voice_at()):
             await self._note_silence(may_replace=may_replace)
 
     async def _note_silence(self, *, may_replace: bool) -> None:
-        """Somebody speaks, and the recording is silent: tell it, note the gap, and replace the recorder, unless it was
-        replaced lately. While it stays silent, what follows is the next gap.
+        """Somebody speaks, and the recording is silent: tell it, note the gap, and go on by the next way. If there is
+        none, replace the recorder, unless one failed lately. While it stays silent, what follows is the next gap.
         """
         assert self.spool
         assert self._silence.silent_since is not None
@@ -352,13 +383,29 @@ class Recording:
             self._report_disk(error)
             return
         self._silence.silent_since = now
-        if may_replace and now - self._restarted_at >= RESTART_EVERY_S:
+        if may_replace and (len(self._ways) > 1 or now - self._failed_at >= RESTART_EVERY_S):
+            await self._note_failure("what was recorded was silent", is_lasting=True)
             await self._restart("recorder_lost")
 
+    async def _note_failure(self, why: str, *, is_lasting: bool = False) -> None:
+        """The recorder failed, or none could begin. If that is lasting, or the second time within a minute, this way to
+        record is given up for the next one, if there is one.
+        """
+        now = time.monotonic()
+        is_lasting |= now - self._failed_at < RESTART_EVERY_S
+        self._failed_at = now
+        if is_lasting and len(self._ways) > 1:
+            self._changed_because = why
+            await self._close()
+            del self._ways[0]
+
     async def _restart(self, cause: GapCause) -> None:
-        self._log.warning("recorder_begins_anew", cause=cause)
-        self._open_cause, self._restarted_at = cause, time.monotonic()
+        self._log.warning("recorder_begins_anew", cause=cause, way=self._ways[0].name)
+        self._open_cause = cause
         self._silence.reset()
+        await self._close()
+
+    async def _close(self) -> None:
         if self._recorder:
             with suppress(*CAPTURE_ERRORS):
                 await self._recorder.close()
@@ -375,7 +422,7 @@ class Recording:
         recorder = self._recorder
         try:
             async with asyncio.timeout(END_DEADLINE_S):
-                recorder = recorder or await self._way.find(self._page())
+                recorder = recorder or await self._find(self._page())
                 if recorder:
                     await recorder.stop()
                     while await self._fetch(recorder) and self._has_room():
@@ -418,9 +465,9 @@ class Recording:
             self._add_to_story(why if why.startswith("capture_failed") else f"capture_failed: {why}")
 
 
-def _entries(chunk: Chunk) -> tuple[progress.Began, progress.Chunk, bytes]:
+def _entries(chunk: Chunk, way: WayName) -> tuple[progress.Began, progress.Chunk, bytes]:
     return (
-        progress.Began(chunk.part, chunk.part_at, chunk.cause, chunk.kind),
+        progress.Began(chunk.part, chunk.part_at, chunk.cause, chunk.kind, way),
         progress.Chunk(chunk.seq, chunk.at, chunk.media_s, len(chunk.content), chunk.kind),
         chunk.content,
     )

@@ -156,20 +156,18 @@ class Recordings:
         name = name_of(join.bot_id, join.attempt)
         bot_log = log.bind(bot_id=join.bot_id, attempt=join.attempt, worker_id=join.worker_id)
 
-        way = self._way_of(join, kinds)
-
         takes_tracks = self._settings.tracks and "audio" in kept
         spooled: tuple[Kind, ...] = (*kept, "tracks") if takes_tracks else kept
 
         def spool(came_in_at: float) -> Spool | NullSpool:
-            return self._begin(name, join, spooled, way, came_in_at) if kept else NullSpool()
+            return self._begin(name, join, spooled, ways[0], came_in_at) if kept else NullSpool()
 
-        def began() -> None:
+        def began(how: str) -> None:
             if kept:
                 self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time(), kinds=kept))
             actions = [f"record its {_LABELS[kept]}"] if kept else []
             actions += ["listen to its sound"] if is_only_streamed else []
-            add_to_story(f"{' and '.join(actions)}, {way.label}")
+            add_to_story(f"{' and '.join(actions)}, {how}")
 
         def on_recorder() -> None:
             if kept and self._settings.announcement:
@@ -179,7 +177,7 @@ class Recordings:
             latest = state()
             return latest.received.voice_at if latest else None
 
-        options = CaptureOptions.of(kinds, self._settings)
+        ways, options = self._ways_of(join, kinds), CaptureOptions.of(kinds, self._settings)
         self.idle.clear()
         has_room = self._has_room if kept else _always
         tracks = TrackRecording(
@@ -194,7 +192,7 @@ class Recordings:
         )
         before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(
-            *(spool, way, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
+            *(spool, ways, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
             on_recorder,
         )
         try:
@@ -224,16 +222,16 @@ class Recordings:
         else:
             log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
 
-    def _way_of(self, join: Join, kinds: tuple[Kind, ...]) -> Way:
-        """How to record: from the worker's display, if it has one and so is set, else by a tab; and a bot that an
-        earlier agent recorded, as that did. A picture that is not recorded from a display says why.
+    def _ways_of(self, join: Join, kinds: tuple[Kind, ...]) -> list[Way]:
+        """How to record: from the worker's display, if it has one and so is set or an earlier agent did so, and by a
+        tab once that fails; else by a tab. A picture that is not recorded from a display says why.
         """
         folder = self._folder.parent / "workers" / join.worker_id
         on_display = DisplayWay(folder)
         wants_display = self._settings.needs_display
         if on_display.has_begun or (wants_display and is_recordable(folder)):
-            return on_display
-        return TabWay("its worker has no display" if wants_display and "video" in kinds else "")
+            return [on_display, TabWay()]
+        return [TabWay("its worker has no display" if wants_display and "video" in kinds else "")]
 
     def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way, came_in_at: float) -> Spool:
         folder = self._folder / name

@@ -12,9 +12,10 @@ SILENT_AFTER_S: Final = 8.0
 
 
 class SilenceDetector:
-    """Times are monotonic seconds."""
+    """Times are monotonic seconds. `sound_s`: how long the sound is that a level is of, at least."""
 
-    def __init__(self) -> None:
+    def __init__(self, sound_s: float) -> None:
+        self._sound_s = sound_s
         self.silent_since: float | None = None
 
     def is_wrongly_silent(self, now: float, level: float, voice_at: float | None) -> bool:
@@ -26,7 +27,7 @@ class SilenceDetector:
             self.silent_since = None
             return False
         if self.silent_since is None:
-            self.silent_since = now
+            self.silent_since = now - self._sound_s
         return (
             now - self.silent_since >= SILENT_AFTER_S
             and voice_at is not None

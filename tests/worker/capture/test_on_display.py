@@ -302,6 +302,8 @@ async def test_an_ffmpeg_that_ends_at_once_is_told_and_not_taken_for_a_recorder(
     with pytest.raises(OSError, match=r"ffmpeg ended at once: nothing of that name: "):
         await waiting(recorder, lambda pulled: pulled.chunks)
     assert await DisplayWay(worker).find(None) is None
+    await recorder.close()
+    assert not (worker / "capture").exists()
 
 
 @pytest.mark.long
@@ -352,7 +354,12 @@ async def test_a_worker_that_was_started_without_a_display_is_recorded_by_the_ta
 ) -> None:
     def way_of(worker_id: str, *kinds: Kind) -> tuple[str, str]:
         join = Join(worker_id, "b1", 1, "room", "", "Bot")
-        way = recorded.recordings._way_of(join, kinds or ("audio", "video"))  # pyright: ignore[reportPrivateUsage]
+        way, *others = recorded.recordings._ways_of(join, kinds or ("audio", "video"))  # pyright: ignore[reportPrivateUsage]
+        of_others = [(other.name, other.label) for other in others]
+        if way.name == "display":
+            assert of_others == [("recorder_tab", "by a tab that captures the meeting's")], "in case the display fails"
+        else:
+            assert of_others == []
         return way.name, way.label
 
     worker.parent.joinpath("state").mkdir()

@@ -14,6 +14,7 @@ from typing import cast
 import msgspec
 import pytest
 import structlog
+from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
@@ -36,10 +37,11 @@ REFUSED = msgspec.structs.replace(IN_MEETING, refused_since=1.0)
 class StandIn:
     """A way, and its recorder. `begun`: the cause before each part. `told`: what was called."""
 
-    name: WayName = "recorder_tab"
-    label = "by a stand-in"
-
-    def __init__(self) -> None:
+    def __init__(self, name: WayName = "recorder_tab") -> None:
+        self.name: WayName = name
+        self.label = f"by a stand-in for the {name}"
+        self.opens = 0
+        self.trouble: Exception | None = None  # in opening it
         self.is_open = False
         self.stopped = ""
         self.begun: list[GapCause | None] = []
@@ -54,6 +56,9 @@ class StandIn:
         return self if self.is_open else None
 
     async def open(self, page: Page, start: Start) -> "StandIn":
+        self.opens += 1
+        if self.trouble:
+            raise self.trouble
         self.is_open, self.stopped = True, PAUSED if start.paused else ""
         self.seq, self._chunks = start.seq, []
         self._part = start.parts["audio"] - 1
@@ -94,27 +99,29 @@ class StandIn:
 
 
 class Scene:
-    """One bot that is recorded by a stand-in. `heard`: the parts of the sound that is sent live."""
+    """One bot that is recorded by a stand-in, and by another one when that fails, if there is one. `heard`: the parts
+    of the sound that is sent live. `begun`: how it was recorded at first.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *stand_ins: StandIn) -> None:
         self.folder = folder / "b1@1"
         self.spool: Spool | NullSpool | None = None
-        self.stand_in = StandIn()
+        self.stand_in, *others = stand_ins or [StandIn()]
         self.page: Page | None = cast("Page", object())
         self.disk: OSError | None = None
         self.has_room = True
         self.voice_at: float | None = None
         self.story: list[str] = []
         self.heard: list[int] = []
-        self.begun = 0
+        self.begun: list[str] = []
         self.recording = Recording(
             spool=self.open_spool,
-            way=self.stand_in,
+            ways=[self.stand_in, *others],
             options=CaptureOptions(("audio",), 96, 0, 0, 0, 0),
             page=lambda: self.page,
             voice_at=lambda: self.voice_at,
             has_room=lambda: self.has_room,
-            on_began=self.note_began,
+            on_began=self.begun.append,
             add_to_story=self.story.append,
             log=structlog.get_logger(),
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
@@ -123,11 +130,10 @@ class Scene:
     def open_spool(self, came_in_at: float) -> Spool | NullSpool:
         if self.disk:
             raise self.disk
-        self.spool = Spool.create(self.folder, Opened("b1", 1, "room", came_in_at))
+        opened = Opened("b1", 1, "room", came_in_at, way=self.stand_in.name)
+        is_new = not self.folder.exists()
+        self.spool = Spool.create(self.folder, opened) if is_new else Spool.find(self.folder)
         return self.spool
-
-    def note_began(self) -> None:
-        self.begun += 1
 
     @property
     def made(self) -> Manifest:
@@ -135,12 +141,16 @@ class Scene:
         return self.spool.progress.manifest()
 
     @asynccontextmanager
-    async def recorded(self, state: State = IN_MEETING) -> AsyncGenerator[None]:
+    async def recorded(self, state: State = IN_MEETING, *, is_killed: bool = False) -> AsyncGenerator[None]:
+        """`is_killed`: the agent, afterwards; the bot is still in its meeting then."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.recording.run(), name="record")
+            running = group.create_task(self.recording.run(), name="record")
             self.recording.note(state)
             yield
-            self.recording.end()
+            if is_killed:
+                running.cancel()
+            else:
+                self.recording.end()
 
 
 async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_user_asks_for(tmp_path: Path) -> None:
@@ -188,7 +198,7 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left(tmp_path: Pa
     async with scene.recorded(REFUSED):
         await wait_until(lambda: scene.story)
         await asyncio.sleep(0.6)
-    assert (scene.begun, scene.stand_in.is_open, scene.heard) == (0, False, [])
+    assert (scene.begun, scene.stand_in.is_open, scene.heard) == ([], False, [])
     assert not scene.folder.exists()
     assert scene.story == ["record nothing: the meeting does not permit it"]
 
@@ -199,7 +209,7 @@ async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_w
         await wait_until(lambda: scene.story)
         scene.recording.note(IN_MEETING)
         await wait_until(lambda: scene.heard)
-    assert (scene.begun, scene.stand_in.begun) == (1, ["refused"])
+    assert (len(scene.begun), scene.stand_in.begun) == (1, ["refused"])
     assert [gap.cause for gap in scene.made.gaps] == ["refused"]
 
 
@@ -237,6 +247,152 @@ async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_ju
     lost, *silences = scene.made.gaps
     assert (lost.cause, {gap.cause for gap in silences}) == ("tab_lost", {"silent", "recorder_lost"})
     assert began_at - 0.5 < silences[0].began_at < silences[0].ended_at == pytest.approx(silences[1].began_at, abs=1.0)
+
+
+# A display, and a tab for when it fails
+
+
+@pytest.fixture
+def display() -> StandIn:
+    return StandIn("display")
+
+
+@pytest.fixture
+def tab() -> StandIn:
+    return StandIn("recorder_tab")
+
+
+@pytest.fixture
+def both(tmp_path: Path, display: StandIn, tab: StandIn) -> Scene:
+    return Scene(tmp_path, display, tab)
+
+
+def ways(made: Manifest) -> list[WayName]:
+    return [part.way or made.way for part in made.parts]
+
+
+@pytest.mark.parametrize("is_paused_later", [False, True])
+async def test_a_display_that_is_silent_is_given_up_for_the_tab_at_once_and_all_goes_on(
+    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_paused_later: bool
+) -> None:
+    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 1.0)
+    async with both.recorded():
+        await wait_until(lambda: both.heard)
+        display.stopped = "recorder"
+        await wait_until(lambda: 1 in both.heard)
+        assert (display.opens, tab.opens) == (2, 0), "a display that failed once is tried again"
+        display.level, both.voice_at, silent_at = 0.0, math.inf, time.time()
+        await wait_until(lambda: 2 in both.heard)
+        assert display.told == ["close", "close"]
+        if is_paused_later:
+            both.recording.pause(paused=True)
+            await wait_until(lambda: tab.stopped == PAUSED)
+            both.recording.pause(paused=False)
+            await wait_until(lambda: 3 in both.heard)
+    assert both.begun == ["by a stand-in for the display"]
+    told = "go on to record it by a stand-in for the recorder_tab, because what was recorded was silent"
+    assert both.story[:2] == [SILENT, told]
+    assert ways(both.made) == ["display", "display", "recorder_tab", *["recorder_tab"] * is_paused_later]
+    assert both.made.way == "display"
+    lost, silent, changed, *paused = both.made.gaps
+    assert [gap.cause for gap in (lost, silent, changed)] == ["recorder_lost", "silent", "recorder_lost"]
+    assert [gap.cause for gap in paused] == ["paused"] * is_paused_later
+    assert silent.began_at == pytest.approx(silent_at, abs=0.6)
+    assert changed.ended_at == both.made.parts[2].began_at
+    sequence = [segment.sequence for segment in both.made.segments]
+    assert sequence == list(range(len(sequence)))
+
+
+@pytest.mark.parametrize("is_soon", [True, False])
+async def test_a_display_whose_recorder_fails_again_within_a_minute_is_given_up_for_the_tab(
+    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_soon: bool
+) -> None:
+    monkeypatch.setattr("worker.capture.stall.STALLED_AFTER_S", 1.0)
+    if not is_soon:
+        monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
+    async with both.recorded():
+        await wait_until(lambda: both.heard)
+        display.stopped = "recorder"
+        await wait_until(lambda: 1 in both.heard)
+        display.is_stuck = True
+        await wait_until(lambda: "capture_failed: nothing comes of the audio" in both.story)
+        display.is_stuck = False
+        await wait_until(lambda: 2 in both.heard)
+    assert (display.opens, tab.opens) == ((2, 1) if is_soon else (3, 0))
+    told = "go on to record it by a stand-in for the recorder_tab, because nothing came of the audio"
+    assert (told in both.story) is is_soon
+    assert [gap.cause for gap in both.made.gaps] == ["recorder_lost", "recorder_lost"]
+
+
+async def test_a_display_that_cannot_be_recorded_at_all_is_given_up_for_the_tab(
+    both: Scene, display: StandIn, tab: StandIn
+) -> None:
+    display.trouble = OSError(errno.ENXIO, "nobody starts ffmpeg")
+    async with both.recorded():
+        await wait_until(lambda: both.heard)
+        tab.is_open = False
+        await wait_until(lambda: 1 in both.heard)
+    assert (display.opens, tab.opens) == (2, 2)
+    why = "[Errno 6] nobody starts ffmpeg"
+    assert (both.begun, both.story) == ([f"by a stand-in for the recorder_tab, because {why}"], [])
+    assert (both.made.way, ways(both.made)) == ("display", ["recorder_tab"] * 2)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+async def test_a_display_that_begins_and_then_gives_nothing_but_errors_is_closed_before_the_tab_begins(
+    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    if not is_heard:
+        monkeypatch.setattr(display, "pull", _full)
+    async with both.recorded():
+        await wait_until(lambda: both.heard or tab.opens)
+        monkeypatch.setattr(display, "pull", _full)
+        await wait_until(lambda: tab.opens)
+        assert display.told == ["close"]
+        await wait_until(lambda: is_heard in both.heard)
+    why = "[Errno 28] No space left on device"
+    assert both.begun == ["by a stand-in for the display"], "it is told once that it is recorded"
+    assert both.story == [f"go on to record it by a stand-in for the recorder_tab, because {why}"]
+
+
+@pytest.mark.parametrize("trouble", [TimeoutError(), PlaywrightError("Target closed")])
+async def test_a_page_that_does_not_answer_is_no_fault_of_the_display(
+    both: Scene, display: StandIn, tab: StandIn, trouble: Exception
+) -> None:
+    display.trouble = trouble
+    async with both.recorded():
+        await wait_until(lambda: display.opens >= 3)
+        display.trouble = None
+        await wait_until(lambda: both.heard)
+    assert (tab.opens, ways(both.made)) == (0, ["display"])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_the_next_agent_goes_on_by_the_tab_also_if_it_is_gone(tmp_path: Path, is_there: bool) -> None:
+    display, tab = StandIn("display"), StandIn("recorder_tab")
+    display.trouble = OSError("it fails")
+    before = Scene(tmp_path, display, tab)
+    async with before.recorded(is_killed=True):
+        await wait_until(lambda: before.heard)
+    tab.is_open, display.trouble = is_there, None
+    scene = Scene(tmp_path, display, tab)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+    assert (display.opens, tab.opens) == (2, 1 if is_there else 2)
+    assert set(ways(scene.made)) == {"recorder_tab"}
+
+
+async def test_the_next_agent_finds_a_tab_of_which_none_before_had_anything(
+    both: Scene, display: StandIn, tab: StandIn
+) -> None:
+    display.is_open = True  # its disk did not let it be closed
+    tab.is_open, tab._part = True, -1  # pyright: ignore[reportPrivateUsage]
+    tab._begin(None)  # pyright: ignore[reportPrivateUsage]
+    async with both.recorded():
+        await wait_until(lambda: both.heard)
+        tab.is_open = False
+        await wait_until(lambda: tab.opens)
+    assert display.opens == 0
 
 
 @pytest.mark.parametrize(("error", "cause"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "late")])

@@ -76,12 +76,12 @@ async def test_the_gap_at_the_end_has_the_cause_for_which_the_recorder_stopped(
     page: Page = object()  # pyright: ignore[reportAssignmentType]
     recording = Recording(
         spool=lambda _came_in_at: spool,
-        way=StandIn(stopped),
+        ways=[StandIn(stopped)],
         options=CaptureOptions(("audio",), 96, 0, 0, 0, 0),
         page=lambda: page,
         voice_at=lambda: None,
         has_room=lambda: True,
-        on_began=lambda: None,
+        on_began=lambda _how: None,
         add_to_story=lambda line: None,
         log=structlog.get_logger(),
     )

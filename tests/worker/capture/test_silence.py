@@ -24,12 +24,19 @@ END: Final = 100 + SILENT_AFTER_S
 def test_it_is_told_when_a_voice_was_received_and_nothing_recorded(
     looks: list[tuple[float, float, float | None]], failed: bool
 ) -> None:
-    detector = SilenceDetector()
+    detector = SilenceDetector(0.0)
     assert [detector.is_wrongly_silent(*look) for look in looks][-1] is failed
 
 
 def test_whoever_begins_anew_is_given_time() -> None:
-    detector = SilenceDetector()
+    detector = SilenceDetector(0.0)
     assert not detector.is_wrongly_silent(100, 0.0, 100)
     detector.reset()
     assert not detector.is_wrongly_silent(END, 0.0, END)
+
+
+def test_the_first_sound_that_was_silent_was_so_from_its_beginning() -> None:
+    detector = SilenceDetector(1.0)
+    assert not detector.is_wrongly_silent(101, 0.0, END)
+    assert detector.silent_since == 100
+    assert detector.is_wrongly_silent(END, 0.0, END)
