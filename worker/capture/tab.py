@@ -29,6 +29,10 @@ FIT_S: Final = 0.1
 MOST_FITS: Final = 20
 BAR_LOOKS: Final = 5
 """FIT_S apart. A bar that says that the tab is captured grows above the page for 0.1 s from then on (Chromium 156)."""
+MOST_UNANSWERED: Final = 3
+"""Questions in a row whether a tab is the recorder, after a call that it did not answer: 20 s in all, beyond what a
+busy machine takes. What such a tab still has is lost with it.
+"""
 _VIEW: Final = "[innerWidth, innerHeight]"
 _HAS_FRAME: Final = "outerHeight > innerHeight"
 _CRASHED: Final = "Target crashed"  # as Playwright says it
@@ -70,19 +74,34 @@ class TabWay:
     def __init__(self, instead: str = "") -> None:
         self.name: Final[WayName] = "recorder_tab"
         self.label: Final = f"by a tab that captures the meeting's{instead and f', because {instead}'}"
+        self._unanswered = 0
 
     async def find(self, page: Page | None) -> "TabRecorder | None":
-        """One whose process has crashed is none, and is closed."""
-        async with asyncio.timeout(CALL_DEADLINE_S):
-            for other in page.context.pages if page else ():
-                try:
-                    if other.url == ADDRESS and await other.evaluate(_FIND):
-                        return TabRecorder(other)
-                except PlaywrightError as error:
-                    if _CRASHED not in error.message:
-                        raise
-                    await other.close()
+        """One that has crashed, or that hangs, is none, and is closed."""
+        for other in page.context.pages if page else ():
+            if page and other.url == ADDRESS and await self._is_recorder(other, page):
+                return TabRecorder(other)
         return None
+
+    async def _is_recorder(self, tab: Page, page: Page) -> bool:
+        try:
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                is_recorder: bool = await tab.evaluate(_FIND)
+        except TimeoutError:
+            self._unanswered += 1
+            if self._unanswered < MOST_UNANSWERED:
+                raise
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                await page.evaluate(_VIEW)  # else the whole browser hangs, and what the tab has is not lost
+        except PlaywrightError as error:
+            if _CRASHED not in error.message:
+                raise
+        else:
+            self._unanswered = 0
+            return is_recorder
+        await TabRecorder(tab).close()
+        self._unanswered = 0
+        return False
 
     async def open(self, page: Page, start: Start) -> "TabRecorder":
         """The meeting's page has another title for a moment."""
@@ -133,7 +152,8 @@ class TabRecorder:
         await self._call("stop()")
 
     async def close(self) -> None:
-        await self.tab.close()
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            await self.tab.close()
 
     async def _call(self, what: str) -> None:
         async with asyncio.timeout(CALL_DEADLINE_S):

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from common.wire.vocabulary import Reason
 from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of
+from tests.worker.capture.test_changed_way import silences
 from tests.worker.capture.test_pictures import page_of
 from tests.worker.capture.test_recordings import assert_true_to, missing
 from tests.worker.conftest import pool_with_own_driver
+from worker.capture.tab import TabRecorder
 from worker.chromium.driver import PAGE_ERRORS, Driver
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.long]
@@ -44,6 +47,34 @@ async def test_what_was_recorded_before_the_renderer_of_the_meeting_is_killed_is
     heard = listen(recorded.file("audio.ogg"))
     at = heard.clearest(440, 1000)
     assert heard.tones(440, at)[0] == pytest.approx(-12, abs=3)
+
+
+async def test_a_recorder_that_hangs_is_replaced_and_only_what_it_had_and_the_time_until_then_is_missing(
+    recorded: Recorded, driver: Driver, room: str, somebody: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.tab.CALL_DEADLINE_S", 2.0)
+    async with harness_of(recorded, driver, room) as harness:
+        await go_in(harness)
+        await wait_until(lambda: len(recorded.segments) >= 1)
+        recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(recorder, TabRecorder)
+        await recorder.tab.evaluate("void setTimeout(() => { for (;;); }, 0)")
+        hung_at = time.time()
+        await wait_until(lambda: recorded.parts == 2)
+        assert recorder.tab not in page_of(harness).context.pages
+        await asyncio.sleep(3)
+        harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+        await harness.gone()
+    made = await finished(recorded)
+    assert_true_to(made, recorded)
+    [gap] = missing(made)
+    assert gap.cause == "recorder_lost"
+    *_, (silent_s, again_s) = silences(listen(recorded.file("audio.ogg")))
+    began_s, ended_s = gap.began_at - made.began_at, gap.ended_at - made.began_at
+    print(f"hung at {hung_at - made.began_at:.2f} s; missing from {silent_s:.2f} to {again_s:.2f} s,")
+    print(f"told from {began_s:.2f} to {ended_s:.2f} s")
+    assert silent_s > hung_at - made.began_at - 2, "what came until the last fetch is there"
+    assert (began_s, ended_s) == (pytest.approx(silent_s, abs=0.5), pytest.approx(again_s, abs=0.5))
 
 
 async def test_nothing_is_missing_when_the_driver_is_killed(tmp_path: Path, room: str, somebody: Page) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.waiting import PATIENCE_S
 from tests.worker.capture.test_pictures import beeps, later_s
 from worker.capture.making import sound
 from worker.capture.making.work import Stream
-from worker.capture.tab import TabWay
+from worker.capture.tab import MOST_UNANSWERED, TabRecorder, TabWay
 from worker.capture.way import CaptureOptions, Chunk, Pulled, Recorder, Start
 from worker.chromium import processes
 from worker.chromium.driver import Driver
@@ -112,6 +113,50 @@ async def test_sound_is_at_its_own_time_also_after_the_tabs_stood_still(
     print(f"{first * 1000:.0f} ms late before, {last * 1000:.0f} ms afterwards")
     assert abs(first) < 0.15, "of which a page needs 0.05 to play it"
     assert abs(last - first) < 0.06
+
+
+async def finds(way: TabWay, page: Page) -> Recorder | None:
+    """What it finds, however often the tab has to be asked."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            with suppress(TimeoutError):
+                return await way.find(page)
+
+
+async def test_a_tab_that_hangs_is_asked_some_times_and_then_closed(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, way = await recorder_of(page), TabWay()
+    assert isinstance(recorder, TabRecorder)
+    assert await way.find(page)
+    monkeypatch.setattr("worker.capture.tab.CALL_DEADLINE_S", 2.0)  # it takes a moment to close a tab that hangs
+    await recorder.tab.evaluate("void setTimeout(() => { for (;;); }, 0)")
+    for _ in range(MOST_UNANSWERED - 1):
+        with pytest.raises(TimeoutError):
+            await way.find(page)
+        assert recorder.tab in page.context.pages, "what it has may still come"
+    assert await finds(way, page) is None
+    assert recorder.tab not in page.context.pages
+    await pulled_until(await recorder_of(page), 0)
+
+
+async def test_a_tab_is_kept_as_long_as_the_whole_browser_stands_still(
+    page: Page, chromium: Chromium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, way = await recorder_of(page), TabWay()
+    chunks = (await pulled_until(recorder, 1)).chunks
+    monkeypatch.setattr("worker.capture.tab.CALL_DEADLINE_S", 0.3)
+    for pid in renderers(chromium):
+        os.kill(pid, signal.SIGSTOP)
+    for _ in range(MOST_UNANSWERED + 2):
+        with pytest.raises(TimeoutError):
+            await way.find(page)
+    for pid in renderers(chromium):
+        os.kill(pid, signal.SIGCONT)
+    monkeypatch.setattr("worker.capture.tab.CALL_DEADLINE_S", 5.0)
+    found = await finds(way, page)
+    assert found
+    assert (await found.pull(0, 600, None)).chunks[: len(chunks)] == chunks
 
 
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
