@@ -5,6 +5,7 @@ listens with the model that a package brings. None of the three is part of the s
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -50,7 +51,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
 
 
-def errors(said: list[str], heard: list[str]) -> int:
+def errors(said: Sequence[str], heard: Sequence[str]) -> int:
     """How many words have to be put in, left out or replaced to make one of the other, at least."""
     costs = list(range(len(heard) + 1))
     for place, word in enumerate(said, start=1):
