@@ -18,6 +18,7 @@ from poolmgr.api.operations.media import (
     NOT_READY,
     UNMADE,
     address,
+    ended_lately,
     local,
     of_store,
     path_of,
@@ -88,13 +89,15 @@ async def screenshots(call: Call) -> Answer:
     """
     bot, evidence = await find_bot(call), call.service.evidence
     found: list[Shot] = []
-    for attempt in (await evidence.kept_of(bot))[-_SHOWN_ATTEMPTS:]:
+    kept = await evidence.kept_of(bot)
+    for attempt in kept[-_SHOWN_ATTEMPTS:]:
         if bundle := await evidence.bundle(bot.bot_id, attempt):
             found += [
                 Shot(picture.name, picture.attempt, picture.at, "image/jpeg", base64.b64encode(picture.data).decode())
                 for picture in pictures(bundle)
             ]
-    may_come = not bot.is_over
+    is_on_its_way = bool(bot.evidence) and not kept and ended_lately(call, bot)
+    may_come = not bot.is_over or is_on_its_way
     if bot.video:
         try:
             made, store = await recorded(call, bot, "video")
@@ -163,7 +166,7 @@ OPERATIONS = (
         screenshots,
         {
             200: Says("The pictures of the latest five attempts, in order, and of the latest recording.", Screenshots),
-            202: Says("None yet: it has not ended, or the recording's file is being made.", Message),
+            202: Says("None yet: it has not ended, or what they are in is on its way.", Message),
             404: Says("There is no such bot, or it has ended and there is none."),
         },
     ),

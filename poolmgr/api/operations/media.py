@@ -303,14 +303,19 @@ async def recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None
     made = await of_store(manifests.find(store, bot.bot_id))
     if made and made.finished and _has(made, kind):
         return made, store
-    never = made.finished if made else not (bot.inmeeting_at and ended_lately(call, bot))
-    if bot.is_over and never:
+    if bot.is_over and ((made and made.finished) or not may_come(call, bot)):
         raise ApiError(404, f"There is none: no {_NAMED[kind]} of its meeting is in the store.")
     return None, store
 
 
 def _has(made: Manifest, kind: Kind) -> bool:
     return "tracks" in made.kinds if kind == "tracks" else bool(made.audio if kind == "audio" else made.video)
+
+
+def may_come(call: Call, bot: Record) -> bool:
+    """Whether an agent may still put something of the bot's meeting into the store."""
+    never = bot.is_over and (not bot.inmeeting_at or bot.manifest_status == "expired")
+    return not never and (not bot.is_over or ended_lately(call, bot))
 
 
 def ended_lately(call: Call, bot: Record) -> bool:

@@ -17,6 +17,7 @@ from common.wire.minutes import CAPTIONS, SPEAKERS, Minutes, Utterance, Word, na
 from poolmgr.api.errors import ApiError, Message, bad_request, later, not_offered
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot, transcript_id
+from poolmgr.api.operations.media import may_come
 from poolmgr.api.operations.shapes import Transcribe, Transcribing, Transcriptions
 from poolmgr.store.transcriptions import OF_JOB, PROCESSED, Transcription, Unasked
 
@@ -211,12 +212,14 @@ _UNASKED = {
 
 
 async def speakers(call: Call) -> Answer:
+    """Who spoke when (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
     made = await _find(call, bot, SPEAKERS)
     if made is None:
-        if not bot.is_over:
-            return Answer(202, Message("Not ready: the meeting goes on."))
-        raise ApiError(404, "There is none, and there never will be: nothing of its meeting was kept.")
+        is_kept = call.service.store is not None and not bot.is_probe and (bot.transcript or not bot.no_audio)
+        if not bot.is_over or (is_kept and may_come(call, bot)):
+            return Answer(202, Message("Not ready: the meeting goes on, or the list of speakers is being made."))
+        raise ApiError(404, "There is none: nothing of its meeting is kept, or its time is over.")
     store = call.service.store
     assert store
     sound = await _of_store(manifests.find(store, bot.bot_id, made.attempt))
@@ -320,7 +323,7 @@ OPERATIONS = (
         speakers,
         {
             200: Says("The turns, in order.", SpeakerTimeline),
-            202: Says("Not yet: it has not ended.", Message),
+            202: Says("Not yet: it has not ended, or the list is being made.", Message),
             404: Says("There is no such bot, or nothing of it is kept."),
         },
     ),

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
+from common.jobs.record import iso
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
@@ -25,7 +26,7 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import Note, NoteRecorded
 from poolmgr.core.requests import PauseRequested, SayRequested
-from poolmgr.store.lives import DELETED_MARK_LIFE_S
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
 from poolmgr.store.reading.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
 from tests.common.runtime.recordings.test_sound import write_ogg
@@ -324,7 +325,7 @@ async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None
             assert (await call("GET", f"/bots/live/get_{what}")).status == 202
             over = await call("GET", f"/bots/over/get_{what}")
             assert over.status == 404
-            assert "never will be" in over.message
+            assert "There is none" in over.message
             assert (await call("GET", f"/bots/none/get_{what}")).message == "Bot not found."
 
 
@@ -351,6 +352,8 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         await hand.end("b1")
         assert (await call("GET", "/bots/b1/get_audio")).status == 202
         assert (await call("DELETE", "/bots/b1/delete")).status == 503
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time() - MADE_WITHIN_S))
+        assert (await call("GET", "/bots/b1/get_audio")).status == 404, "nobody makes a file of it any more"
         put(store, msgspec.structs.replace(so_far, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
         link = (await call("GET", "/bots/b1/get_audio")).body["audio_url"]
         assert link.endswith("/api/v1/bots/b1/audio")

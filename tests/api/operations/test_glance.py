@@ -26,6 +26,8 @@ from common.wire.manifest import (
     Video,
     Waveform,
 )
+from common.wire.vocabulary import Reason
+from poolmgr.store.lives import MADE_WITHIN_S
 from tests.api.conftest import OWN, World
 from tests.api.operations.test_bots import bundle
 
@@ -113,6 +115,17 @@ async def test_screenshots_of_the_recording_stand_after_those_of_what_failed(wor
         await world.redis.delete(world.keys.evidence("b1", 1))
         assert (await call("GET", "/bots/b1/get_screenshots")).status == 503
         put(store, MADE)
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
+
+
+async def test_screenshots_in_evidence_that_is_on_its_way_are_waited_for(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1", Reason.BROWSER_CRASHED, evidence="b1-1")
+    async with world.serving() as call:
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time()))
+        assert (await call("GET", "/bots/b1/get_screenshots")).status == 202
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time() - MADE_WITHIN_S))
         assert (await call("GET", "/bots/b1/get_screenshots")).status == 404
 
 

@@ -1,17 +1,21 @@
 """What was said and who spoke, as clients of the API get it: from a folder that an agent has put it into."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from prometheus_client import CollectorRegistry
 
 from common.config.settings import OPENAI_URL, TranscriptionSettings
+from common.jobs.record import iso
 from common.wire import manifest, minutes
 from common.wire.manifest import AUDIO, FINAL, Audio, Manifest
 from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance, Word
 from common.wire.vocabulary import Reason
 from poolmgr.store.leader.transcriptions import DueTranscriptions
+from poolmgr.store.lives import MADE_WITHIN_S
 from tests.api.conftest import World
 
 MADE = Minutes(
@@ -110,6 +114,45 @@ async def test_who_spoke_is_told_with_where_that_is_in_the_sound(world: World, t
         "audioFilePath": "b1/1/audio.ogg",
         "totalFileSize": 5000,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "ended_s", "status"),
+    [
+        ({}, 0.0, 202),
+        ({}, MADE_WITHIN_S - 60.0, 202),
+        ({}, MADE_WITHIN_S, 404),
+        ({"no_audio": 1}, 0.0, 404),
+        ({"no_audio": 1, "transcript": 1}, 0.0, 202),
+        ({"probe": 1}, 0.0, 404),
+        ({"inmeeting_at": ""}, 0.0, 404),
+        ({"manifest_status": "expired"}, 0.0, 404),
+    ],
+    ids=[
+        "just over",
+        "while the store is away",
+        "too late",
+        "silent",
+        "only written down",
+        "probe",
+        "kept out",
+        "expired",
+    ],
+)
+async def test_who_spoke_is_waited_for_as_long_as_an_agent_may_still_tell(
+    world: World, tmp_path: Path, changed: dict[str, str | int], ended_s: float, status: int
+) -> None:
+    stored_in(world, tmp_path)
+    hand = await world.ledger()
+    await hand.enter("b1")
+    async with world.serving() as call:
+        assert (await call("GET", "/bots/b1/get_speaker_timeline")).status == 202
+        await hand.end("b1")
+        stopped_at = iso(time.time() - ended_s)
+        await world.redis.hset(world.keys.bot("b1"), mapping={"stopped_at": stopped_at, **changed})
+        assert (await call("GET", "/bots/b1/get_speaker_timeline")).status == status
+        put(tmp_path, SPEAKERS, minutes.encode(SPOKEN))
+        assert (await call("GET", "/bots/b1/get_speaker_timeline")).status == 200
 
 
 def asked_of(world: World, folder: Path, **transcription: Any) -> None:
