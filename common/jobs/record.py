@@ -195,7 +195,11 @@ class Record(Job, frozen=True, kw_only=True):
     live_audio_status: Annotated[str, _is("how the live sound fares (docs/live.md); empty: there is none")] = ""
     live_transcription_status: Annotated[str, _is("the same of what is said")] = ""
     transcript_status: Annotated[
-        str, _is("of the transcript: empty, `processing`, then `processed`, or `skipped` if nothing was said")
+        str,
+        _is(
+            "of the transcript: empty, `processing`, then `processed`, `skipped` if nothing was said or none was made in"
+            " time, or `failed` if a provider did not make it"
+        ),
     ] = ""
     transcribed_attempt: Annotated[int, _is("the latest attempt of which a transcript was begun")] = 0
     transcript_by: Annotated[str, _is("by whom the transcript was made: `meeting_captions`, or a provider")] = ""

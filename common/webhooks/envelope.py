@@ -162,7 +162,9 @@ def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
 
 
 def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
-    """The webhook of a transcript, which is made after the bot's end. None is sent while it is being made."""
+    """The webhook of a transcript, which is made after the bot's end. None is sent while it is being made. `failed`:
+    there was something to transcribe, and who was to do it could not.
+    """
     why = change.get("why", "")
     told = {
         "processed": (
@@ -171,6 +173,7 @@ def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
             if why
             else "The transcript is there.",
         ),
+        "failed": ("transcription.failed", f"The recording could not be transcribed: {why}."),
         "skipped": (
             "transcription.skipped",
             f"There is no transcript of the recording: {why}."
@@ -181,10 +184,11 @@ def _transcribed(what: str, change: Mapping[str, str]) -> list[_Event]:
     if what not in told:
         return []
     name, text = told[what]
-    more = {"transcript_status": what, "status": "success"}
+    failed = what == "failed"
+    more = {"transcript_status": what, "status": "error" if failed else "success"}
     if number := change.get("number"):
         more["transcript_id"] = transcript_id(change["bot_id"], int(number))
-    return [_Event(name, name, change["status"], text, 200, more)]
+    return [_Event(name, name, change["status"], text, 500 if failed else 200, more)]
 
 
 def _artefact(name: str, field: str, word: str, status: str, text: str) -> _Event:

@@ -373,7 +373,6 @@ def conclude_transcription(
     stamp: float,
     asked: bytes,
     became: str,
-    transcript_status: str,
     by: str,
     why: str,
     callback: str,

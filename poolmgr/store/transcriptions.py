@@ -18,12 +18,15 @@ MOST: Final = 20
 
 PROCESSED: Final = "processed"
 SKIPPED: Final = "skipped"
+FAILED: Final = "failed"
+NOTHING_TO_TRANSCRIBE: Final = ("nothing_said", "no_recording")
+"""Why there is no transcript where nobody failed: it is `skipped` then."""
 
 
 class Transcription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A transcript that is to be made, or was made. `status`: `processing`, `processed` or `skipped`. `captions`: the
-    provider of a transcript of captions, if there is one already. `callback`: a further address for its webhook. `why`:
-    why the last try failed, in a few words.
+    """A transcript that is to be made, or was made. `status`: `processing`, `processed`, `skipped` or `failed`.
+    `captions`: the provider of a transcript of captions, if there is one already. `callback`: a further address for its
+    webhook. `why`: why the last try failed, in a few words.
     """
 
     provider: str

@@ -32,7 +32,9 @@ PROGRAMS: dict[str, click.Command] = {"poolmgr": cli, "poolmgr-worker": agent_cl
 
 WRITTEN_BY_THE_BENCH = "docs/performance.md"
 PLACEHOLDER = "NAME"
-MODULES = {"redis.asyncio", "transcription.processed", "transcription.skipped"}  # what looks like a setting and is none
+MODULES = {  # what looks like a setting and is none
+    "redis.asyncio", "transcription.failed", "transcription.processed", "transcription.skipped",
+}  # fmt: skip
 
 by_document = pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 

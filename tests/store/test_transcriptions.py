@@ -142,19 +142,27 @@ async def test_a_job_that_wants_captions_has_its_recording_sent_to_nobody(
     assert await due.due(NOW + 1000, 5) == []
 
 
-@pytest.mark.parametrize(("utterances", "status", "by"), [(3, b"processed", CAPTIONS), (0, b"skipped", CAPTIONS)])
+@pytest.mark.parametrize(
+    ("utterances", "why", "status"),
+    [
+        (3, "unauthorized (401)", b"processed"),
+        (0, "unauthorized (401)", b"failed"),
+        (0, "nothing_said", b"skipped"),
+        (0, "no_recording", b"skipped"),
+    ],
+)
 async def test_what_is_given_up_leaves_the_captions_if_there_are_any_and_says_why(
-    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, utterances: int, status: bytes, by: str
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, utterances: int, why: str, status: bytes
 ) -> None:
     accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
     written = replace(WRITTEN, utterances=utterances)
     await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(written)], NOW + 71)
     one = await due.under_way("b1")
     assert one
-    assert await due.conclude(one, NOW + 101, why="unauthorized (401)")
-    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [status, by.encode()]
-    assert await told(redis, keys) == [(status, b"unauthorized (401)", b"")]
-    assert (await story(redis, keys))[-1] == "no words were made of its recording by deepgram: unauthorized (401)"
+    assert await due.conclude(one, NOW + 101, why=why)
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [status, CAPTIONS.encode()]
+    assert await told(redis, keys) == [(status, why.encode(), b"")]
+    assert (await story(redis, keys))[-1] == f"no words were made of its recording by deepgram: {why}"
     assert await due.under_way("b1") is None
 
 

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 _STORE_RETRY_S = 5.0
 _PCM_BYTES_PER_S = 2 * 48_000
-_STATUS = {"processed": "Success", "skipped": "Failed"}
+_STATUS = {"processed": "Success", "skipped": "Failed", "failed": "Failed"}
 
 
 class TranscriptForm(msgspec.Struct):

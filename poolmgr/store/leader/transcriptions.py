@@ -11,7 +11,14 @@ from common.wire.minutes import CAPTIONS
 from poolmgr.store import answers, scripts, story
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import run_fenced
-from poolmgr.store.transcriptions import PROCESSED, SKIPPED, Transcription, in_order
+from poolmgr.store.transcriptions import (
+    FAILED,
+    NOTHING_TO_TRANSCRIBE,
+    PROCESSED,
+    SKIPPED,
+    Transcription,
+    in_order,
+)
 
 
 class UnderWay(NamedTuple):
@@ -73,7 +80,7 @@ class DueTranscriptions:
         made and the time of the recording is over, and then it stays due.
         """
         k, bot_id, what = self._keys, one.bot.bot_id, one.what
-        became = SKIPPED if why else PROCESSED
+        became = PROCESSED if not why else SKIPPED if why in NOTHING_TO_TRANSCRIBE else FAILED
         last = msgspec.structs.replace(what, status=became, why=why, utterances=utterances)
         attempt = one.bot.attempt
         call = scripts.conclude_transcription(
@@ -88,8 +95,7 @@ class DueTranscriptions:
             at=iso(now),
             stamp=now,
             asked=msgspec.json.encode(last),
-            became=PROCESSED if why and what.captions else became,
-            transcript_status=PROCESSED if not why or what.captions else SKIPPED,
+            became=PROCESSED if what.captions else became,
             by=what.captions or CAPTIONS if why else what.provider,
             why=why,
             callback=what.callback,

@@ -1,7 +1,8 @@
--- A transcript of a bot's recording was made (`became` is `processed`), or was given up (`skipped`), with `why`. The
--- transcript that its job asked for (number 1) also sets the record's `transcript_status`, and `by`, the provider.
--- `callback`: a further address for the webhook, besides callback_url. Answers 0 for a bot that was deleted, and for a
--- transcript that was made of a recording whose time was over by then, `stamp`: it stays due, to be deleted and given up.
+-- A transcript of a bot's recording was made (`became` is `processed`), or was given up (`skipped`, `failed`), with `why`;
+-- where that leaves one of captions, `became` is `processed`, too. The transcript that its job asked for (number 1) also
+-- sets the record's `transcript_status`, and `by`, the provider. `callback`: a further address for the webhook, besides
+-- callback_url. Answers 0 for a bot that was deleted, and for a transcript that was made of a recording whose time was over
+-- by then, `stamp`: it stays due, to be deleted and given up.
 local known = redis.call('HEXISTS', bot, 'state') == 1 and redis.call('HEXISTS', transcriptions, number) == 1
 local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local state, manifest_status = unpack(redis.call('HMGET', bot, 'state', 'manifest_status'))
@@ -10,7 +11,7 @@ if known and why == '' and is_over then return 0 end
 redis.call('ZREM', due, bot_id)
 if not known then return 0 end
 redis.call('HSET', transcriptions, number, asked)
-if number == 1 then redis.call('HSET', bot, 'transcript_status', transcript_status, 'transcript_by', by) end
+if number == 1 then redis.call('HSET', bot, 'transcript_status', became, 'transcript_by', by) end
 relate(story, entry)
 local tell = callback ~= '' and notify or call_back
 tell(outbox, bot, bot_id, redis.call('HGET', bot, 'attempt'), at, {'transcribed', became, 'why', why, 'number', number, 'callback', callback})

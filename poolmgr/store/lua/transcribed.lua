@@ -9,7 +9,7 @@ local latest, of, before, wanted, language = unpack(redis.call('HMGET', bot, 'at
   'transcript_status', 'speech_after', 'language'))
 local is_anew = transcript_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
 before = not is_anew and before or ''
-local is_late = before == 'skipped' and transcript_status == 'processed'
+local is_late = (before == 'skipped' or before == 'failed') and transcript_status == 'processed'
 local follows = before == '' or before == 'processing' or is_late
 local is_known = tonumber(latest) == attempt or tonumber(of) == attempt
 if not is_known or before == transcript_status or not follows then return 0 end

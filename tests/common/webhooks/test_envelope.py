@@ -173,12 +173,15 @@ def test_a_transcript_is_told_of_once_it_is_there(transcribed: str, events: list
 
 
 def test_a_transcript_of_a_recording_is_told_of_by_its_name_to_whom_it_was_asked_for() -> None:
-    of_recording = {**change("stopped", "everyone_left"), "transcribed": "skipped", "why": "busy (429)", "number": "2"}
+    of_recording = {**change("stopped", "everyone_left"), "transcribed": "failed", "why": "busy (429)", "number": "2"}
     [sent] = made_of("1-0", {**of_recording, "callback": "https://else.example/"}, RECORD)
     assert sent.url == "https://else.example/"
     [body] = bodies([sent])
-    assert (body["event"], body["transcript_id"]) == ("transcription.skipped", f"tr-{body['bot_id']}~2")
+    assert (body["event"], body["transcript_id"]) == ("transcription.failed", f"tr-{body['bot_id']}~2")
+    assert (body["status_code"], body["status"], body["transcript_status"]) == (500, "error", "failed")
     assert "busy (429)" in body["message"]
+    [body] = bodies(made_of("1-0", {**of_recording, "transcribed": "skipped", "why": "nothing_said"}, RECORD))
+    assert (body["event"], body["status_code"], body["status"]) == ("transcription.skipped", 200, "success")
     [body] = bodies(made_of("1-0", {**of_recording, "transcribed": "processed", "number": "1"}, RECORD))
     assert (body["transcript_id"], "captions" in body["message"]) == (f"tr-{body['bot_id']}", True)
 

@@ -244,7 +244,7 @@ async def test_of_files_that_are_there_a_provider_makes_the_transcript_that_is_g
     await ledger.apply([NoteRecorded(WRITTEN)], until + 90)
     record = await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by")
     assert record == [b"processed", b"meeting_captions"]
-    assert await told_of_transcripts(redis, keys) == [b"processing", b"skipped", b"processed"]
+    assert await told_of_transcripts(redis, keys) == [b"processing", b"failed", b"processed"]
 
 
 @pytest.mark.parametrize(("of_job", "of_fleet_s", "after_s"), [(2.0, 0.0, 7200), (None, 60.0, 60), (0.5, 60.0, 1800)])
