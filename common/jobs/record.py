@@ -213,9 +213,9 @@ class Record(Job, frozen=True, kw_only=True):
     ] = ""
     transcript_webhook_received: Annotated[
         bool,
-        _is("1 once the receiver of its webhooks has taken one about the transcript, or a live one"),
+        _is("1 once the receiver of its webhooks has taken `transcription.processed`, or a live transcript"),
     ] = False
-    audio_webhook_received: Annotated[bool, _is("the same about the audio")] = False
+    audio_webhook_received: Annotated[bool, _is("1 once it has taken `audio.processed`")] = False
     leave_requested: Annotated[bool, _is("1 once somebody asked the bot to leave")] = False
     seq: Annotated[int, _is("the order of acceptance")] = 0
 

@@ -35,7 +35,10 @@ _STATES: Final = {
     "bot.stopped": "stopped",
 }
 _TIMES: Final = {"joining": "joining_at", "in_meeting": "inmeeting_at", "stopped": "stopped_at"}
-_FLAGS: Final = {"audio": "audio_webhook_received", "transcription": "transcript_webhook_received"}
+_FLAGS: Final = {
+    "audio.processed": "audio_webhook_received",
+    "transcription.processed": "transcript_webhook_received",
+}
 
 _log = logging.getLogger("receiver")
 _log.setLevel(logging.INFO)
@@ -129,7 +132,7 @@ def request_of(table: str, webhook: Mapping[str, Any], now: float) -> dict[str, 
     covers = mirrored.sequence(str(webhook.get("sequence") or f"{int(happened * 1000)}-0"))
     if event == "data_deletion":
         return mirrored.deletion(table, bot_id, covers, now)
-    if flag := _FLAGS.get(event.partition(".")[0]):
+    if flag := _FLAGS.get(event):
         return mirrored.mark(table, bot_id, flag, int(now) + keep_s)
     state = _STATES.get(event)
     if state is None:

@@ -97,17 +97,16 @@ def _apply(connection: sqlite3.Connection, webhook: Mapping[str, Any]) -> None:
         connection.execute("DELETE FROM bots WHERE bot_id = ?", (bot_id,))
         return
     connection.execute("INSERT OR IGNORE INTO bots (bot_id) VALUES (?)", (bot_id,))
-    kind = event.partition(".")[0]
     if event == "bot.done":
         connection.execute("UPDATE bots SET done = 1 WHERE bot_id = ?", (bot_id,))
-    elif kind == "bot":
+    elif event.startswith("bot."):
         facts = (webhook["bot_status"], webhook["bot_event"], webhook.get("reason", ""), webhook["timestamp"], bot_id)
         connection.execute(
             "UPDATE bots SET status = ?, bot_event = ?, reason = ?, changed_at = ? WHERE bot_id = ?", facts
         )
-    elif kind == "audio":
+    elif event == "audio.processed":
         connection.execute("UPDATE bots SET audio_webhook_received = 1 WHERE bot_id = ?", (bot_id,))
-    elif kind == "transcription":
+    elif event == "transcription.processed":
         connection.execute("UPDATE bots SET transcript_webhook_received = 1 WHERE bot_id = ?", (bot_id,))
 
 

@@ -98,6 +98,11 @@ def test_it_keeps_what_webhooks_say_and_repeats_and_late_ones_change_nothing(rec
     assert item["audio_webhook_received"] is False
     for delivery in rest:
         assert receiver.tell(delivery) == 204
+    assert receiver.item()["audio_webhook_received"] is False, "it was skipped"
+    files = {"recorded": "completed", "audio": "processed", "video": "", "before": "recording"}
+    for made in (files, {"transcribed": "processed"}):
+        for delivery in change("stopped", "Stopped", 4, "everyone_left", **made):
+            assert receiver.tell(delivery) == 204
     assert receiver.item()["audio_webhook_received"] is True
     assert receiver.item()["transcript_webhook_received"] is True
     assert receiver.tell(stopped) == 204

@@ -26,8 +26,8 @@ SECRET, OLD_SECRET, FOREIGN = (f"whsec_{base64.b64encode(bytes([number]) * 32).d
 RECORD = Record.from_hash({"bot_id": "b", "callback_url": "http://127.0.0.1/", "custom_attributes": "{}"})
 
 
-def change(state: str, status: str, reason: str = "", entry_id: str = "1-0") -> list[Delivery]:
-    facts = {"bot_id": "b", "state": state, "status": status, "reason": reason, "attempt": "1"}
+def change(state: str, status: str, reason: str = "", entry_id: str = "1-0", **more: str) -> list[Delivery]:
+    facts = {"bot_id": "b", "state": state, "status": status, "reason": reason, "attempt": "1", **more}
     return render(entry_id, {**facts, "at": "2027-01-15T08:00:00.000000Z"}, RECORD)
 
 
@@ -94,11 +94,17 @@ def test_a_bots_way_is_kept_through_repetition_and_kill_9(receiver: Program) -> 
     assert receiver.tell(joining) == 204, "what came before may come again"
     half = receiver.bot()
     assert (half["status"], half["reason"], half["bot_event"]) == ("Stopped", "meeting_ended", "bot.stopped")
-    assert (half["audio_webhook_received"], half["transcript_webhook_received"]) == (1, 0)
     for delivery in end[3:]:
         assert receiver.tell(delivery, FOREIGN, SECRET) == 204
     whole = receiver.bot()
-    assert (whole["transcript_webhook_received"], whole["done"], whole["status"]) == (1, 1, "Stopped")
+    assert (whole["done"], whole["status"]) == (1, "Stopped")
+    assert (whole["audio_webhook_received"], whole["transcript_webhook_received"]) == (0, 0), "both were skipped"
+    files = {"recorded": "completed", "audio": "processed", "video": "", "before": "recording"}
+    for made in (files, {"transcribed": "processed"}):
+        for delivery in change("stopped", "Stopped", "meeting_ended", "3-0", **made):
+            assert receiver.tell(delivery) == 204
+    late = receiver.bot()
+    assert (late["audio_webhook_received"], late["transcript_webhook_received"], late["status"]) == (1, 1, "Stopped")
     assert receiver.tell(deletion(RECORD, 3, "2027-01-15T08:00:01Z")) == 204
     assert receiver.bot() == {}
 

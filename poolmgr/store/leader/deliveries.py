@@ -21,7 +21,10 @@ _RENDERED_FROM: Final = (
     "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
     "calendar_event_id", "payload", "platform", "traceparent", "transcript_status", "video",
 )  # fmt: skip
-_NOTED: Final = {"audio": "audio_webhook_received", "transcription": "transcript_webhook_received"}
+_NOTED: Final = {
+    "audio.processed": "audio_webhook_received",
+    "transcription.processed": "transcript_webhook_received",
+}
 
 
 class Deliveries:
@@ -102,7 +105,7 @@ class Deliveries:
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
         """The webhook was delivered. Returns whether its bot has another one. Idempotent, like the other methods."""
         delivery = waiting.delivery
-        noted_as = _NOTED.get(delivery.event.partition(".")[0], "")
+        noted_as = _NOTED.get(delivery.event, "")
         return await self._done(delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
 
     async def clear(self, bot_id: str) -> bool:

@@ -113,13 +113,18 @@ async def test_a_line_goes_on_when_its_first_is_delivered(put: Put, deliveries: 
 
 @pytest.mark.parametrize(
     ("event", "field"),
-    [("audio.skipped", b"audio_webhook_received"), ("transcription.processed", b"transcript_webhook_received")],
+    [("audio.processed", b"audio_webhook_received"), ("transcription.processed", b"transcript_webhook_received")],
 )
 async def test_the_record_says_which_artefact_webhooks_were_received(
     event: str, field: bytes, redis: Any, keys: Keys, put: Put, deliveries: Deliveries
 ) -> None:
     await redis.hset(keys.bot("b"), mapping={"state": "stopped", "bot_id": "b"})
     await redis.expire(keys.bot("b"), 60)
+    skipped = event.replace("processed", "skipped")
+    await put(0, event=skipped)
+    none = await head(deliveries)
+    await deliveries.done(none, attempt(none, "200"), NOW)
+    assert await redis.hget(keys.bot("b"), field) is None, "there is nothing of it"
     await put(1, event=event)
     first = await head(deliveries)
     await deliveries.done(first, attempt(first, "200"), NOW)
