@@ -87,6 +87,7 @@ class Receiver:
     def _change(self, at: float, more: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:
         """`more`: what happened to the recording, with the fields of the manager's outbox."""
         self._changes += 1
+        was_done = self._is_done
         record = self._record = msgspec.structs.replace(self._record, **fields)
         change = {
             "bot_id": record.bot_id,
@@ -96,12 +97,18 @@ class Receiver:
             "attempt": str(record.attempt),
             "at": iso(at),
             "manifest": record.manifest_status,
+            "done": "1" if self._is_done and not was_done else "",
             **more,
         }
         now = time.time()
         made = render(f"{_STARTED}-{self._changes}", change, record)
         self._waiting.extend((now, delivery) for delivery in made)
         self._news.set()
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether it has ended and no files are waited for. A transcript there is none of."""
+        return self._record.state is BotState.STOPPED and self._record.manifest_status != "recording"
 
     async def run(self, give_up: asyncio.Event) -> None:
         """Send until all is delivered after `close`, or given up. When `give_up` is set, the rest is given up."""

@@ -197,13 +197,16 @@ class Record(Job, frozen=True, kw_only=True):
     transcript_status: Annotated[
         str,
         _is(
-            "of the transcript: empty, `processing`, then `processed`, `skipped` if nothing was said or none was made in"
-            " time, or `failed` if a provider did not make it"
+            "of the transcript: empty, `processing`, then `processed`, `skipped` if nothing was said or none was made"
+            " in time, or `failed` if a provider did not make it"
         ),
     ] = ""
     transcribed_attempt: Annotated[int, _is("the latest attempt of which a transcript was begun")] = 0
     transcript_by: Annotated[str, _is("by whom the transcript was made: `meeting_captions`, or a provider")] = ""
     video_status: Annotated[str, _is("the same of its picture")] = ""
+    done_at: Annotated[
+        str, _is("when it had ended, and neither files of its recording nor its transcript were waited for any more")
+    ] = ""
     active_speaker: Annotated[str, _is("who spoke at the last report, by the name that the page showed")] = ""
     failure: Annotated[str, _is("while it is sent in again: the most telling reason of its failed attempts")] = ""
     failure_detail: Annotated[str, _is("what is known of that")] = ""

@@ -32,16 +32,12 @@ _EVENTS: Final = {
 
 _UNRECORDED: Final = "its meeting was not recorded"
 _UNMADE: Final = "nobody has made files of its recording in time"
-_ALL_DONE: Final = "All is done for this bot; nothing more will be said of it."
-_LATER_FILES: Final = "All is done for this bot. Files of its recording that still come are told of, too."
-_LATER_WORDS: Final = (
-    "All is done for this bot but maybe its transcript, of which transcription.processed or transcription.skipped"
-    " tells."
-)
+_DONE: Final = "All is done for this bot. What of its meeting should still come is told of, too."
 
 
 def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
-    """The webhooks of one entry of the outbox, in the order in which they are to arrive. There may be none.
+    """The webhooks of one entry of the outbox, in the order in which they are to arrive. There may be none. The last is
+    bot.done if with this entry all is done for the bot (`done`).
 
     `change`: the entry's fields. `record`: the bot's current session record.
     Raises: ValueError (also UnicodeError and msgspec's) and KeyError for an unreadable entry.
@@ -63,6 +59,8 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     else:
         name, message = _EVENTS[state]
         events = [_Event(name, name, change["status"], message, 200)]
+    if change.get("done"):
+        events.append(_done(Reason(change["reason"])))
     return [_delivery(entry_id, event, change, record, url) for event in events]
 
 
@@ -94,8 +92,8 @@ class _Event(msgspec.Struct, frozen=True):
 
 
 def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
-    """The webhooks of a bot's end. If the bot is being recorded, the others follow when the files are made
-    (`_recorded`).
+    """The webhooks of a bot's end, but for bot.done. If the bot is being recorded, the others follow when the files are
+    made (`_recorded`).
     """
     reason = Reason(change["reason"])
     bot_event = reason.end.bot_event
@@ -107,15 +105,9 @@ def _end(change: Mapping[str, str], record: Record) -> list[_Event]:
     if manifest == "recording":
         return [stop]
     if manifest:  # an earlier attempt was recorded, and its webhooks were sent
-        return [stop, *_no_transcript(change, record), _done(reason, record)]
+        return [stop, *_no_transcript(change, record)]
     skipped = [_skipped(kind, change["status"]) for kind in ("manifest", "audio", "video")]
-    return [
-        stop,
-        *skipped[:2],
-        *_no_transcript(change, record),
-        *(skipped[2:] if record.video else []),
-        _done(reason, record),
-    ]
+    return [stop, *skipped[:2], *_no_transcript(change, record), *(skipped[2:] if record.video else [])]
 
 
 def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Event]:
@@ -133,7 +125,7 @@ def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Eve
     events += _made("audio", audio or "skipped", status, unmade=unmade)
     events += _no_transcript(change, record) if ends else []
     events += _made("video", video, status, unmade=unmade) if video else []
-    return [*events, _done(Reason(change["reason"]), record, unmade=unmade)] if ends else events
+    return events
 
 
 def _permission(what: str, status: str) -> _Event:
@@ -195,11 +187,8 @@ def _artefact(name: str, field: str, word: str, status: str, text: str) -> _Even
     return _Event(name, name, status, text, 200, {field: word, "status": "success"})
 
 
-def _done(reason: Reason, record: Record, *, unmade: bool = False) -> _Event:
-    text = _LATER_WORDS if record.transcript_status else _ALL_DONE
-    if unmade:
-        text = f"{_LATER_FILES} So is its transcript." if record.transcript_status else _LATER_FILES
-    return _Event("bot.done", "bot.done", "Done", text, _end_code(reason))
+def _done(reason: Reason) -> _Event:
+    return _Event("bot.done", "bot.done", "Done", _DONE, _end_code(reason))
 
 
 def _end_code(reason: Reason) -> int:

@@ -209,7 +209,7 @@ def reschedule(*, bot: Key, story: Key, join_at: str, entry: bytes) -> bool: ...
 def revoke(*, bot: Key, attempt: int) -> bool: ...
 
 
-@SCRIPTS.script("status", "story", "bundles", "usage", "awaited", FENCE)
+@SCRIPTS.script("status", "story", "bundles", "usage", "awaited", "done", FENCE)
 def end(
     *,
     bot: Key,
@@ -289,7 +289,7 @@ def note_permission(
 def relate(*, bot: Key, story: Key, attempt: int, entry: bytes, bundle: str, fields: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("story", "usage", "awaited", "expiring", "outbox", FENCE)
+@SCRIPTS.script("story", "usage", "awaited", "expiring", "outbox", "done", FENCE)
 def recorded(
     *,
     bot: Key,
@@ -313,7 +313,7 @@ def recorded(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", "awaited", "expiring", "outbox", FENCE)
+@SCRIPTS.script("story", "awaited", "expiring", "outbox", "done", FENCE)
 def transcribed(
     *,
     bot: Key,
@@ -358,7 +358,7 @@ def put_off_transcription(
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", "outbox", FENCE)
+@SCRIPTS.script("story", "outbox", "done", FENCE)
 def conclude_transcription(
     *,
     bot: Key,

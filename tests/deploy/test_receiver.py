@@ -84,7 +84,7 @@ def receiver(tmp_path: Path) -> Generator[Program]:
 
 def test_a_bots_way_is_kept_through_repetition_and_kill_9(receiver: Program) -> None:
     (joining,) = change("joining", "Joining")
-    end = change("stopped", "Stopped", "meeting_ended", "2-0")
+    end = change("stopped", "Stopped", "meeting_ended", "2-0", done="1")
     assert receiver.tell(joining) == 204
     assert (receiver.bot()["status"], receiver.bot()["done"]) == ("Joining", 0)
     for delivery in end[:3]:

@@ -137,7 +137,8 @@ class Bots(OnRedis):
         if told["state"] != "rejected" and self.bot(bot_id).get("callback_url"):
             streams.append(self.keys.outbox)
         for stream in streams:
-            self.plain.add(stream, bot_id=bot_id, at=iso(at), **told)
+            ends = stream == self.keys.outbox and told["state"] == BotState.STOPPED  # and nothing of it is waited for
+            self.plain.add(stream, bot_id=bot_id, at=iso(at), **told, **({"done": "1"} if ends else {}))
             self.plain.ends_in(stream, WEEK_S)
 
     def relate(self, bot_id: str, decision: Any, at: float) -> None:
@@ -371,7 +372,7 @@ class Bots(OnRedis):
         end = End(bot_id, self.attempt(bot_id), reason, "a sentence", at, heard, owner, evidence)
         if self.lives(bot_id):
             k = self.keys
-            self.bot(bot_id).update(text(record.ended(end, now)))
+            self.bot(bot_id).update(text(record.ended(end, now)), done_at=iso(at or now))
             self.add_evidence(bot_id, evidence)
             self.tell(bot_id, at or now)
             self.relate(bot_id, end, now)

@@ -34,6 +34,7 @@ class Recordings(OnRedis):
         self.of: int = 0
         self.attempts = 0
         self.state, self.ended_at = "queued", 0.0
+        self.is_done = False
         self.now: float = NOW
         self.lead(1)
 
@@ -137,8 +138,10 @@ class Recordings(OnRedis):
                 expiring.pop(bot_id)
 
     def promises(self, held: dict[str, Any]) -> None:
-        fields = "manifest_status", "recorded_attempt"
-        said = self.do(self.redis.hmget(self.keys.bot("b1"), *fields))
+        fields = "manifest_status", "recorded_attempt", "done_at"
+        *said, done_at = self.do(self.redis.hmget(self.keys.bot("b1"), *fields))
+        self.is_done |= self.state == "over" and self.status != "recording"
+        assert bool(done_at) == self.is_done, "bot.done is told then"
         assert [part.decode() if part else "" for part in said] == [self.status, str(self.of or "")]
         if self.status == "recording" and self.of == self.attempt:
             assert "b1" not in held.get(self.keys.recordings_expiring, {}), "it may be deleted in mid-call"
@@ -159,6 +162,8 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
         ("recorded", "tonumber(of) < attempt", "tonumber(of) <= attempt"),
         ("recorded", "(tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or", ""),
         ("recorded", "and tonumber(of) ~= attempt", ""),
+        ("recorded", "state == STOPPED and conclude(bot, at) or ''", "''"),
+        ("end", ", conclude(bot, at))", ")"),
         ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired')", ""),
     ],
     ids=[
@@ -168,6 +173,8 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
         "twice",
         "of an earlier attempt",
         "made by nobody",
+        "never done",
+        "never done at its end",
         "still there",
     ],
 )

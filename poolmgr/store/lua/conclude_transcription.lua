@@ -3,16 +3,21 @@
 -- sets the record's `transcript_status`, and `by`, the provider. `callback`: a further address for the webhook, besides
 -- callback_url. Answers 0 for a bot that was deleted, and for a transcript that was made of a recording whose time was over
 -- by then, `stamp`: it stays due, to be deleted and given up.
-local known = redis.call('HEXISTS', bot, 'state') == 1 and redis.call('HEXISTS', transcriptions, number) == 1
-local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local state, manifest_status = unpack(redis.call('HMGET', bot, 'state', 'manifest_status'))
+local known = state and redis.call('HEXISTS', transcriptions, number) == 1
+local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local is_over = manifest_status == 'expired' or (state == STOPPED and until_at <= tonumber(stamp))
 if known and why == '' and is_over then return 0 end
 redis.call('ZREM', due, bot_id)
 if not known then return 0 end
 redis.call('HSET', transcriptions, number, asked)
-if number == 1 then redis.call('HSET', bot, 'transcript_status', became, 'transcript_by', by) end
+local done = ''
+if number == 1 then
+  redis.call('HSET', bot, 'transcript_status', became, 'transcript_by', by)
+  done = state == STOPPED and conclude(bot, at) or ''
+end
 relate(story, entry)
 local tell = callback ~= '' and notify or call_back
-tell(outbox, bot, bot_id, redis.call('HGET', bot, 'attempt'), at, {'transcribed', became, 'why', why, 'number', number, 'callback', callback})
+tell(outbox, bot, bot_id, redis.call('HGET', bot, 'attempt'), at,
+  {'transcribed', became, 'why', why, 'number', number, 'callback', callback, 'done', done})
 return 1

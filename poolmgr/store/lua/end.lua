@@ -4,7 +4,7 @@
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped
-announce(bot, status, outbox, keep, bot_id, at, fields)
+announce(bot, status, outbox, keep, bot_id, at, fields, conclude(bot, at))
 relate(story, entry)
 if bundle ~= '' then name_bundle(bot, bundle) end
 redis.call('EXPIRE', bot, record_life_s)

@@ -27,5 +27,6 @@ if audio_status == 'processed' or video_status == 'processed' then
   count_usage(usage, owner, 'stored_bytes', stored_bytes)
 end
 call_back(outbox, bot, bot_id, attempt, at,
-  {'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before})
+  {'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before,
+  'done', state == STOPPED and conclude(bot, at) or ''})
 return 1

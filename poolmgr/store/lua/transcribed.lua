@@ -5,8 +5,8 @@
 -- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
 -- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
 -- A later attempt of the bot begins anew, whatever was said of an earlier one. Until then the earlier one counts.
-local latest, of, before, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcribed_attempt',
-  'transcript_status', 'speech_after', 'language'))
+local latest, of, before, state, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcribed_attempt',
+  'transcript_status', 'state', 'speech_after', 'language'))
 local is_anew = transcript_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
 before = not is_anew and before or ''
 local is_late = (before == 'skipped' or before == 'failed') and transcript_status == 'processed'
@@ -40,5 +40,6 @@ redis.call('HSET', bot, 'transcript_status', transcript_status)
 if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 relate(story, entry)
-call_back(outbox, bot, bot_id, attempt, at, {'transcribed', transcript_status})
+call_back(outbox, bot, bot_id, attempt, at,
+  {'transcribed', transcript_status, 'done', state == STOPPED and conclude(bot, at) or ''})
 return 1

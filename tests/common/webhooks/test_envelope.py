@@ -82,7 +82,8 @@ def test_why_a_bot_failed_in_google_meet_stands_where_clients_look_for_it(reason
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reason) -> None:
-    made = bodies(made_of("1-0", change("stopped", reason), {**RECORD, "attribution": reason.end.attribution}))
+    ended = {**change("stopped", reason), "done": "1"}
+    made = bodies(made_of("1-0", ended, {**RECORD, "attribution": reason.end.attribution}))
     assert [body["event"] for body in made] == [
         "bot.stopped", "manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done",
     ]  # fmt: skip
@@ -101,8 +102,8 @@ def test_every_end_is_one_stop_then_what_was_not_recorded_then_done(reason: Reas
     assert "with status" not in describe_stop(stop)
 
 
-ALL_OF_SOUND: Final = ["manifest.completed", "audio.processed", "transcription.skipped", "bot.done"]
-ALL_OF_BOTH: Final = [*ALL_OF_SOUND[:3], "video.processed", "bot.done"]
+ALL_OF_SOUND: Final = ["manifest.completed", "audio.processed", "transcription.skipped"]
+ALL_OF_BOTH: Final = [*ALL_OF_SOUND, "video.processed"]
 
 
 def recorded(what: str, state: str, audio: str, video: str, before: str = "recording") -> dict[str, str]:
@@ -118,21 +119,21 @@ def recorded(what: str, state: str, audio: str, video: str, before: str = "recor
         (recorded("completed", "stopped", "processed", "processed"), ALL_OF_BOTH),
         (
             recorded("completed", "stopped", "skipped", "skipped"),
-            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.skipped", "bot.done"],
+            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.skipped"],
         ),
         (
             recorded("completed", "stopped", "", "processed"),
-            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.processed", "bot.done"],
+            ["manifest.completed", "audio.skipped", "transcription.skipped", "video.processed"],
         ),
         (
             recorded("skipped", "stopped", "skipped", ""),
-            ["manifest.skipped", "audio.skipped", "transcription.skipped", "bot.done"],
+            ["manifest.skipped", "audio.skipped", "transcription.skipped"],
         ),
         (recorded("completed", "stopped", "processed", "", "skipped"), ["manifest.completed", "audio.processed"]),
         (recorded("completed", "leaving", "processed", ""), ["manifest.completed", "audio.processed"]),
     ],
 )
-def test_a_recording_is_told_of_when_it_begins_and_when_its_files_are_made_and_then_all_is_done(
+def test_a_recording_is_told_of_when_it_begins_and_when_its_files_are_made(
     entry: dict[str, str], events: list[str]
 ) -> None:
     made = bodies(made_of("1-0", entry, RECORD))
@@ -153,13 +154,38 @@ def test_a_meeting_that_permits_no_recording_or_permits_it_again_is_told_of(perm
     assert (body["bot_status"], body["status_code"]) == (change("in_meeting")["status"], code)
 
 
+@pytest.mark.parametrize(
+    ("what", "reason", "code"),
+    [
+        ({"manifest": "completed"}, Reason.EVERYONE_LEFT, 200),
+        (
+            {"recorded": "completed", "audio": "processed", "video": "", "before": "recording"},
+            Reason.EVERYONE_LEFT,
+            200,
+        ),
+        (recorded("skipped", "stopped", "skipped", ""), Reason.BROWSER_CRASHED, 500),
+        ({"transcribed": "processed"}, Reason.EVERYONE_LEFT, 200),
+        ({"transcribed": "failed", "why": "busy (429)", "number": "1"}, Reason.REMOVED_BY_HOST, 200),
+    ],
+)
+def test_all_is_done_with_whatever_was_the_last_that_was_waited_for(
+    what: dict[str, str], reason: Reason, code: int
+) -> None:
+    entry = {**what, **change("stopped", reason)}
+    before = bodies(made_of("1-0", {**entry, "done": ""}, RECORD))
+    *others, done = bodies(made_of("1-0", {**entry, "done": "1"}, RECORD))
+    assert others == before
+    assert (done["event"], done["bot_status"], done["status_code"]) == ("bot.done", "Done", code)
+    assert "bot.done" not in [body["event"] for body in before]
+
+
 def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_after_it() -> None:
     ended = change("stopped", "everyone_left")
     assert [body["event"] for body in bodies(made_of("1-0", {**ended, "manifest": "recording"}, RECORD))] == [
         "bot.stopped"
     ]
     told_before = bodies(made_of("1-0", {**ended, "manifest": "completed"}, RECORD))
-    assert [body["event"] for body in told_before] == ["bot.stopped", "transcription.skipped", "bot.done"]
+    assert [body["event"] for body in told_before] == ["bot.stopped", "transcription.skipped"]
 
 
 @pytest.mark.parametrize(
@@ -188,28 +214,24 @@ def test_a_transcript_of_a_recording_is_told_of_by_its_name_to_whom_it_was_asked
 
 def test_of_a_meeting_that_is_written_down_the_end_leaves_to_the_transcript_what_is_said_of_it() -> None:
     made = bodies(made_of("1-0", change("stopped", "everyone_left"), {**RECORD, "transcript_status": "processing"}))
-    assert [body["event"] for body in made] == ["bot.stopped", "manifest.skipped", "audio.skipped", "bot.done"]
-    assert "transcription.processed or transcription.skipped tells" in made[-1]["message"]
+    assert [body["event"] for body in made] == ["bot.stopped", "manifest.skipped", "audio.skipped"]
     of_files = recorded("completed", "stopped", "processed", "processed")
     made = bodies(made_of("1-0", of_files, {**RECORD, "transcript_status": "processed"}))
-    assert [body["event"] for body in made] == ["manifest.completed", "audio.processed", "video.processed", "bot.done"]
-    assert "nothing more" not in made[-1]["message"]
+    assert [body["event"] for body in made] == ["manifest.completed", "audio.processed", "video.processed"]
 
 
 def test_files_that_nobody_made_in_time_may_still_come_and_bot_done_says_so() -> None:
-    for transcript in ("", "processing"):
-        given_up = recorded("skipped", "stopped", "skipped", "")
-        made = bodies(made_of("1-0", given_up, {**RECORD, "transcript_status": transcript}))
-        assert "in time" in made[0]["message"]
-        assert "still come" in made[-1]["message"]
-        assert ("transcript" in made[-1]["message"]) is bool(transcript)
+    given_up = {**recorded("skipped", "stopped", "skipped", ""), "done": "1"}
+    made = bodies(made_of("1-0", given_up, RECORD))
+    assert "in time" in made[0]["message"]
+    assert "still come" in made[-1]["message"]
 
 
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
     made = made_of("1-0", change("stopped", "meeting_ended"), {**RECORD, "video": "1"})
-    assert [delivery.event for delivery in made][-2:] == ["video.skipped", "bot.done"]
+    assert made[-1].event == "video.skipped"
     late = made_of("1-0", recorded("completed", "stopped", "processed", ""), {**RECORD, "video": "1"})
-    assert [delivery.event for delivery in late][-2:] == ["video.skipped", "bot.done"]
+    assert late[-1].event == "video.skipped"
 
 
 def test_the_same_entry_makes_the_same_webhooks_and_another_one_others() -> None:

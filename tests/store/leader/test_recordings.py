@@ -1,5 +1,6 @@
 """Recordings of which no files come are given up, and those whose time is over are found to be deleted."""
 
+from itertools import permutations
 from typing import Any, Final
 
 import pytest
@@ -405,3 +406,48 @@ async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_o
     await ledger.apply([ENDED_AGAIN], NOW + 1801)
     assert await redis.hmget(keys.bot("b1"), "manifest_status", "recorded_attempt") == [b"completed", b"1"]
     assert (await due.over(NOW + 1859), await due.over(NOW + 1860)) == ([], ["b1"])
+
+
+async def told_in_order(redis: Any, keys: Keys) -> list[tuple[str, bool]]:
+    """What each entry of the outbox from the bot's end on is about, and whether all is done with it."""
+    entries = [fields for _, fields in await redis.xrange(keys.outbox)]
+    about = [next((name for name in ("recorded", "transcribed") if name.encode() in one), "end") for one in entries]
+    found = zip(about, entries, strict=True)
+    return [(name, one.get(b"done") == b"1") for name, one in found if one[b"state"] == b"stopped"]
+
+
+@pytest.mark.parametrize("order", [*permutations(("end", "files", "words"))], ids="-".join)
+@pytest.mark.parametrize("after", ["", "whisper"], ids=["of captions", "by a provider"])
+async def test_all_is_done_once_with_the_last_of_end_files_and_transcript_whatever_is_said_twice(
+    redis: Any, keys: Keys, order: tuple[str, ...], after: str
+) -> None:
+    ledger, transcribing = Ledger(redis, keys, RetentionSettings(), 1, after), DueTranscriptions(redis, keys, 1)
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING)], NOW)
+    words = replace(WRITTEN, utterances=0 if after else 3)
+    steps = {"end": ENDED, "files": NoteRecorded(FINISHED), "words": NoteRecorded(words)}
+    for name in order:
+        await ledger.apply([steps[name]], NOW + 70)
+        await ledger.apply([steps[name]], NOW + 71)  # a leader that died had not said that it was read
+    if after:
+        assert not any(done for _, done in await told_in_order(redis, keys)), "the transcript is being made"
+        task = await transcribing.under_way("b1")
+        assert task
+        for _ in range(2):
+            await transcribing.conclude(task, NOW + 80, why="unauthorized (401)")
+    last = "transcribed" if after else {"files": "recorded", "words": "transcribed", "end": "end"}[order[-1]]
+    assert [name for name, done in await told_in_order(redis, keys) if done] == [last]
+    assert await redis.hget(keys.bot("b1"), "done_at")
+
+
+async def test_all_is_done_for_a_bot_of_whose_transcript_nothing_is_heard_when_it_is_given_up(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING), ENDED], NOW)
+    until = NOW + 60 + MADE_WITHIN_S
+    [one] = await due.unmade(until)
+    for _ in range(2):
+        await due.give_up(one, until)
+    assert await told_in_order(redis, keys) == [("end", False), ("recorded", False), ("transcribed", True)]
+    await ledger.apply([NoteRecorded(FINISHED), NoteRecorded(WRITTEN)], until + 90)
+    late = await told_in_order(redis, keys)
+    assert late[3:] == [("recorded", False), ("transcribed", False)]
