@@ -13,7 +13,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta
 
 from common.wire.messages import AutomaticLeave
-from common.wire.vocabulary import BotState, OnWorkerLost
+from common.wire.vocabulary import DONE, RECORDING, BotState, OnWorkerLost, Status
 
 Fields = dict[str, str | int]
 """Fields of a hash as they are sent to Redis."""
@@ -204,6 +204,10 @@ class Record(Job, frozen=True, kw_only=True):
     transcribed_attempt: Annotated[int, _is("the latest attempt of which a transcript was begun")] = 0
     transcript_by: Annotated[str, _is("by whom the transcript was made: `meeting_captions`, or a provider")] = ""
     video_status: Annotated[str, _is("the same of its picture")] = ""
+    recording_at: Annotated[str, _is("when the recording of its meeting began")] = ""
+    files_at: Annotated[str, _is("when the files of its recording were there")] = ""
+    transcribed_at: Annotated[str, _is("when its transcript was there")] = ""
+    expired_at: Annotated[str, _is("when what was kept of its meeting was deleted: its time was over")] = ""
     done_at: Annotated[
         str, _is("when it had ended, and neither files of its recording nor its transcript were waited for any more")
     ] = ""
@@ -253,6 +257,14 @@ class Record(Job, frozen=True, kw_only=True):
     @property
     def is_over(self) -> bool:
         return self.state == BotState.STOPPED
+
+    @property
+    def shown_status(self) -> str:
+        """Its status word for clients. An end that is not Stopped keeps its word, which says more than Done."""
+        is_recorded = self.manifest_status == "recording" and self.recorded_attempt == self.attempt
+        if self.status == Status.IN_MEETING and is_recorded:
+            return RECORDING
+        return DONE if self.status == Status.STOPPED and self.done_at else self.status
 
     @property
     def has_transcript(self) -> bool:

@@ -70,6 +70,12 @@ class Status(StrEnum):
     ERROR = "Error"
 
 
+RECORDING: Final = "Recording"
+"""How clients see InMeeting while the meeting is recorded."""
+DONE: Final = "Done"
+"""How clients see Stopped once all is done for the bot."""
+
+
 class Attribution(StrEnum):
     """Who caused an end."""
 

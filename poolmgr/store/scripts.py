@@ -411,7 +411,9 @@ def finish_recording(
 
 
 @SCRIPTS.script("story", FENCE)
-def recording_deleted(*, bot: Key, story: Key, expiring: Key, bot_id: str, until_at: float, entry: bytes) -> bool: ...
+def recording_deleted(
+    *, bot: Key, story: Key, expiring: Key, bot_id: str, at: str, until_at: float, entry: bytes
+) -> bool: ...
 
 
 # VMs and workers

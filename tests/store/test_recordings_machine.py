@@ -164,7 +164,7 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
         ("recorded", "and tonumber(of) ~= attempt", ""),
         ("recorded", "state == STOPPED and conclude(bot, at) or ''", "''"),
         ("end", ", conclude(bot, at))", ")"),
-        ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired')", ""),
+        ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired', 'expired_at', at)", ""),
     ],
     ids=[
         "never again",

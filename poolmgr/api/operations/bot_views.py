@@ -8,7 +8,7 @@ import msgspec
 from common.config.settings import TokenSettings
 from common.jobs.record import Job, Record, epoch, iso
 from common.wire import minutes
-from common.wire.vocabulary import BotState, FeedStatus, Status
+from common.wire.vocabulary import DONE, BotState, FeedStatus, Status
 from poolmgr.api.errors import ApiError, bot_not_found
 from poolmgr.api.operation import Call, Says
 from poolmgr.api.operations.shapes import BotRow, CaptionFile, Details, Stage
@@ -26,7 +26,7 @@ _STAGES: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
     ("Joining", "The bot is joining the meeting.", attrgetter("joining_at")),
     ("WaitingRoom", "The bot is waiting to be let in.", attrgetter("waiting_room_at")),
     ("InMeeting", "The bot is in the meeting.", attrgetter("inmeeting_at")),
-    ("Recording", "The bot is recording.", lambda _: ""),
+    ("Recording", "The bot is recording.", attrgetter("recording_at")),
     ("Leaving", "The bot is leaving the meeting.", attrgetter("leaving_at")),
 )
 _ENDS = {
@@ -35,6 +35,13 @@ _ENDS = {
     "BotRejected": (Status.DENIED, "The bot was refused."),
     "Error": (Status.ERROR, "The bot failed."),
 }
+_AFTERWARDS: tuple[tuple[str, str, Callable[[Record], str]], ...] = (
+    ("AudioProcessing", "The audio is there.", lambda bot: bot.files_at if bot.audio_status == "processed" else ""),
+    ("VideoProcessing", "The video is there.", lambda bot: bot.files_at if bot.video_status == "processed" else ""),
+    ("TranscriptionReady", "The transcript is there.", attrgetter("transcribed_at")),
+    ("Done", "All is done for this bot.", attrgetter("done_at")),
+    ("MediaExpired", "What was recorded is deleted: its time was over.", attrgetter("expired_at")),
+)
 
 
 def may_see(token: TokenSettings, bot: Record) -> bool:
@@ -106,6 +113,8 @@ async def details(call: Call, bot: Record) -> Details:
     """The detail of a bot for clients."""
     payload = bot.payload or "{}"
     latest = max(getattr(bot, name) for name in _TIMES)
+    updated = max(latest, *(getattr(bot, name) for name in _LATER_TIMES))
+    none = "skipped" if bot.is_over else ""  # before its end nothing is known
     return Details(
         BotID=bot.bot_id,
         BotUsername=bot.bot_name,
@@ -116,16 +125,16 @@ async def details(call: Call, bot: Record) -> Details:
         StartTime=bot.inmeeting_at or None,
         EndTime=bot.stopped_at or None,
         Duration=_seconds_in(bot, call.service.wall()),
-        LastUpdatedAt=int(epoch(latest)),
-        ManifestStatus=bot.manifest_status or "skipped",
-        AudioStatus=bot.audio_status or "skipped",
-        TranscriptStatus=bot.transcript_status or "skipped",
+        LastUpdatedAt=int(epoch(updated)),
+        ManifestStatus=bot.manifest_status or none,
+        AudioStatus=bot.audio_status or none,
+        TranscriptStatus=bot.transcript_status or none,
         MeetingLink=bot.meeting_url,
         NativeSTT=False,
         OfferingType="",
         Platform=PLATFORMS.get(bot.platform, bot.platform),
-        Status=bot.status,
-        StatusCreatedAt=latest,
+        Status=bot.shown_status,
+        StatusCreatedAt=bot.done_at if bot.shown_status == DONE else latest,
         Reason=bot.status_reason,
         ReasonDetail=bot.reason_detail,
         Attribution=bot.attribution,
@@ -148,8 +157,12 @@ async def details(call: Call, bot: Record) -> Details:
 
 
 _TIMES = (
-    "created_at", "assigned_at", "joining_at", "waiting_room_at", "inmeeting_at", "leaving_at", "stopped_at",
+    "created_at", "assigned_at", "joining_at", "waiting_room_at", "inmeeting_at", "recording_at", "leaving_at",
+    "stopped_at",
 )  # fmt: skip
+
+
+_LATER_TIMES = ("files_at", "transcribed_at", "done_at", "expired_at")
 
 
 def row(bot: Record, now: float) -> BotRow:
@@ -158,7 +171,7 @@ def row(bot: Record, now: float) -> BotRow:
     return BotRow(
         bot_id=bot.bot_id,
         bot_name=bot.bot_name,
-        status=bot.status,
+        status=bot.shown_status,
         platform=platform,
         meeting_url=bot.meeting_url,
         created_at=bot.created_at,
@@ -169,7 +182,7 @@ def row(bot: Record, now: float) -> BotRow:
         custom_attributes=attributes(bot),
         BotID=bot.bot_id,
         BotUsername=bot.bot_name,
-        Status=bot.status,
+        Status=bot.shown_status,
         Platform=platform,
         MeetingLink=bot.meeting_url,
         CreatedAt=bot.created_at,
@@ -180,14 +193,14 @@ def row(bot: Record, now: float) -> BotRow:
 
 
 def _timeline(bot: Record) -> dict[str, Stage]:
-    timeline: dict[str, Stage] = {}
-    for stage, message, at_of in _STAGES:
-        at = at_of(bot)
-        timeline[stage] = Stage(message if at else "", bool(at), at or None)
-    for stage, (status, message) in _ENDS.items():
-        here = bot.is_over and bot.status == status
-        timeline[stage] = Stage(message if here else "", here, bot.stopped_at or None if here else None)
-    return timeline
+    ends = [
+        (stage, message, bot.stopped_at if bot.is_over and bot.status == status else "")
+        for stage, (status, message) in _ENDS.items()
+    ]
+    before, after = ([(stage, message, at_of(bot)) for stage, message, at_of in of] for of in (_STAGES, _AFTERWARDS))
+    return {
+        stage: Stage(message if at else "", bool(at), at or None) for stage, message, at in (*before, *ends, *after)
+    }
 
 
 def _seconds_in(bot: Record, now: float) -> int:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from common.jobs.record import attribute, iso
 from common.webhooks import envelope
 from common.wire.text import NOT_TEXT
-from common.wire.vocabulary import BotState, Status
+from common.wire.vocabulary import DONE, RECORDING, BotState, Status
 from poolmgr.api.errors import ApiError, Message, bad_request, bot_not_found, later, not_offered
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import (
@@ -35,12 +35,11 @@ from poolmgr.store.reading.catalog import BadCursorError, Question, cursor_of, p
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _INWARD: Final = {outward.lower(): inward for inward, outward in PLATFORMS.items()}
-_STATUSES: Final = {status.lower(): status for status in Status} | {
-    "failed": Status.ERROR,
-    ACTIVE.lower(): Status.JOINING,
+_WORDS: Final = (*Status, RECORDING, DONE)
+_STATUSES: Final = {word.lower(): str(word) for word in _WORDS} | {
+    "failed": str(Status.ERROR),
+    ACTIVE.lower(): str(Status.JOINING),
 }
-_NEVER: Final = frozenset({"recording", "done"})
-"""Status words of the API that clients know, which no bot of this release has."""
 
 _FORGET_WITHIN_S = 2.0
 """How long a deletion waits for the leader to make the webhooks of a bot that has only just ended."""
@@ -78,15 +77,13 @@ async def list_bots(call: Call) -> Answer:
     except BadCursorError as error:
         raise bad_request(f"cursor: {error}; send nextCursor as it came") from error
     question = _question(call, query)
-    if question is None:
-        return Answer(200, BotsPage([], has_next_page=False, next_cursor=None))
     page = await call.service.catalog.page(question, query.limit, after)
     now = call.service.wall()
     following = cursor_of(page.more) if page.more else None
     return Answer(200, BotsPage([row(bot, now) for bot in page.bots], page.more is not None, following))
 
 
-def _question(call: Call, query: ListBots) -> Question | None:
+def _question(call: Call, query: ListBots) -> Question:
     """The search in a request; None when no bot can match it. Raises: ApiError."""
     pairs = [("attribute", _attribute(name, text)) for name, text in query.custom_attr.items()]
     if query.user_id:
@@ -102,12 +99,9 @@ def _question(call: Call, query: ListBots) -> Question | None:
     if since >= until:
         raise bad_request("from: is a later day than to")
     word = (query.status or "").lower()
-    if word in _NEVER:
-        return None
     if word and word not in _STATUSES:
-        raise bad_request(f"status: is none of {', '.join(Status)}")
-    status = _STATUSES[word].value if word else ""
-    return Question(status, tuple(pairs), since, math.nextafter(until, -math.inf))
+        raise bad_request(f"status: is none of {', '.join(_WORDS)}")
+    return Question(_STATUSES.get(word, ""), tuple(pairs), since, math.nextafter(until, -math.inf))
 
 
 def _platform(call: Call, name: str) -> str:
@@ -153,7 +147,7 @@ def _day(name: str, text: str, later_by: timedelta = timedelta(0)) -> float:
 async def status(call: Call) -> Answer:
     """The bot's status word and custom_attributes (200). Raises: ApiError 403, 404."""
     bot = await find_bot(call)
-    return Answer(200, StatusOf(bot.bot_id, bot.status, attributes(bot), await warnings(call, bot)))
+    return Answer(200, StatusOf(bot.bot_id, bot.shown_status, attributes(bot), await warnings(call, bot)))
 
 
 async def detail(call: Call) -> Answer:

@@ -175,7 +175,7 @@ class DueRecordings:
         bot, line, expiring = k.bot(bot_id), k.story(bot_id), k.recordings_expiring
         until_at = now + DELETED_MARK_LIFE_S if marked else 0.0
         call = scripts.recording_deleted(
-            bot=bot, story=line, expiring=expiring, bot_id=bot_id, until_at=until_at, entry=entry
+            bot=bot, story=line, expiring=expiring, bot_id=bot_id, at=iso(now), until_at=until_at, entry=entry
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 

@@ -14,6 +14,7 @@ redis.call('HSET', transcriptions, number, asked)
 local done = ''
 if number == 1 then
   redis.call('HSET', bot, 'transcript_status', became, 'transcript_by', by)
+  if became == 'processed' then redis.call('HSET', bot, 'transcribed_at', at) end
   done = state == STOPPED and conclude(bot, at) or ''
 end
 relate(story, entry)

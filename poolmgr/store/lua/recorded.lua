@@ -13,7 +13,10 @@ local follows = false
 for _, one in ipairs(over) do follows = follows or one == before end
 if (tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or not follows then return 0 end
 redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audio_status, 'video_status', video_status)
-if manifest_status ~= 'skipped' then redis.call('HSET', bot, 'recorded_attempt', attempt) end
+if manifest_status ~= 'skipped' then
+  local stage = manifest_status == 'recording' and 'recording_at' or 'files_at'
+  redis.call('HSET', bot, 'recorded_attempt', attempt, stage, at)
+end
 if is_anew then redis.call('ZREM', expiring, bot_id) end
 relate(story, entry)
 if manifest_status ~= 'recording' then

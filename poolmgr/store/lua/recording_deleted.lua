@@ -8,6 +8,6 @@ else
 end
 local state, before = unpack(redis.call('HMGET', bot, 'state', 'manifest_status'))
 if not state or before == 'expired' then return 0 end
-redis.call('HSET', bot, 'manifest_status', 'expired')
+redis.call('HSET', bot, 'manifest_status', 'expired', 'expired_at', at)
 relate(story, entry)
 return 1

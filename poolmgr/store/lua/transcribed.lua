@@ -37,7 +37,7 @@ if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and n
   return 1
 end
 redis.call('HSET', bot, 'transcript_status', transcript_status)
-if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by) end
+if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by, 'transcribed_at', at) end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 relate(story, entry)
 call_back(outbox, bot, bot_id, attempt, at,

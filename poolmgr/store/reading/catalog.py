@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from common.errors import ManagerError
 from common.jobs.record import Record
-from common.wire.vocabulary import BotState, outward_status
+from common.wire.vocabulary import DONE, RECORDING, BotState, Status, outward_status
 from poolmgr.store.keys import Keys
 from poolmgr.store.reading.evidence import keys_of
 
@@ -25,12 +25,14 @@ _AFTER_ALL_IDS: Final = b"~"  # sorts after every character of a bot_id
 FIELDS: Final = (
     "bot_id", "meeting_url", "platform", "bot_name", "user_id", "calendar_event_id", "owner", "custom_attributes",
     "state", "status", "status_reason", "created_at", "join_at", "inmeeting_at", "stopped_at",
+    "attempt", "manifest_status", "recorded_attempt", "done_at",
 )  # fmt: skip
 """The fields of each bot on a page. The payload is left out, because it may be long."""
 
 
 class Question(NamedTuple):
-    """The conditions; an empty one does not count. `status`: an outward status word. `pairs`: (field, value) as in
+    """The conditions; an empty one does not count. `status`: an outward status word, the
+    record's or the one that clients see. `pairs`: (field, value) as in
     Job.found_by; all have to match. `since`, `until`: the time of creation, epoch seconds, both included.
     """
 
@@ -120,10 +122,11 @@ class Catalog:
         """Of the indexes that contain all matching bots, the one with the fewest entries in the time asked for."""
         k = self._keys
         indexes = [k.index(field, value) for field, value in question.pairs]
-        if question.status in _LIVE:
+        status = _WITHIN.get(question.status, question.status)
+        if status in _LIVE:
             indexes.append(k.live)
-        elif question.status:
-            indexes.append(k.index("status", question.status))
+        elif status:
+            indexes.append(k.index("status", status))
         else:
             indexes.append(k.all_bots)
         pipeline = self._redis.pipeline(transaction=False)
@@ -190,9 +193,11 @@ def _record(values: list[bytes | None]) -> Record | None:
 
 def _answers(question: Question, bot: Record) -> bool:
     """Whether the record matches the question. Its time of creation was checked on the index."""
-    if question.status and bot.status != question.status:
+    if question.status not in ("", bot.status, bot.shown_status):
         return False
     return not question.pairs or set(question.pairs) <= set(bot.found_by)
 
 
+_WITHIN: Final[dict[str, str]] = {RECORDING: Status.IN_MEETING, DONE: Status.STOPPED}
+"""Words that clients see in place of the record's, which its indexes have."""
 _LIVE: Final = frozenset(outward_status(state) for state in BotState if state is not BotState.STOPPED)

@@ -20,12 +20,13 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
-from common.wire.messages import BotRecorded, BotSaw
+from common.wire.messages import BotRecorded, BotSaw, BotTranscribed
 from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import Note, NoteRecorded
 from poolmgr.core.requests import PauseRequested, SayRequested
+from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
 from poolmgr.store.reading.views import decode_request
 from tests.api.conftest import LINK, OWN, Caller, World, token
@@ -177,7 +178,7 @@ async def test_the_detail_tells_the_bots_way_and_why_it_ended(world: World) -> N
         answer = await call("GET", "/bots/b1/detail")
         assert (await call("GET", "/bots/b1/summary")).body == answer.body
     details: dict[str, Any] = answer.body["bot_details"]
-    assert (details["BotID"], details["Platform"], details["Status"]) == ("b1", "Room", "Stopped")
+    assert (details["BotID"], details["Platform"], details["Status"]) == ("b1", "Room", "Done")
     assert (details["Reason"], details["Attribution"], details["Duration"]) == ("removed_by_host", "host", 58)
     assert (details["MeetingLink"], details["BotImageURL"]) == (LINK, "https://images.example/x.png")
     assert details["custom_attributes"] == {"a": [1]}
@@ -190,7 +191,55 @@ async def test_the_detail_tells_the_bots_way_and_why_it_ended(world: World) -> N
         "Joining": "2027-01-15T08:00:01.000000Z",
         "InMeeting": "2027-01-15T08:00:02.000000Z",
         "Stopped": "2027-01-15T08:01:00.000000Z",
+        "Done": "2027-01-15T08:01:00.000000Z",
     }
+
+
+async def test_the_way_of_a_recording_is_told_as_webhooks_tell_it(world: World, tmp_path: Path) -> None:
+    async def shown() -> tuple[dict[str, Any], set[str]]:
+        details = (await call("GET", "/bots/b1/detail")).body["bot_details"]
+        for word in ("InMeeting", "Recording", "Stopped", "Done"):
+            found = await _ids(call, f"?status={word}")
+            within = {"Recording": ("InMeeting", "Recording"), "Done": ("Stopped", "Done")}
+            assert found == (["b1"] if word in within.get(details["Status"], (details["Status"],)) else [])
+        [row] = (await call("GET", "/bots")).body["bots"]
+        assert (
+            row["status"] == row["Status"] == (await call("GET", "/bots/b1/status")).body["status"] == details["Status"]
+        )
+        return details, {stage for stage, told in details["StatusTimeline"].items() if told["status"]}
+
+    hand, due = await world.ledger(), DueRecordings(world.redis, world.keys, 1)
+    recorded = BotRecorded("vm-a", "b1", 1, hand.at + 3, kinds=("audio",))
+    written = BotTranscribed("vm-a", "b1", 1, hand.at + 3)
+    await hand.enter("b1")
+    async with world.serving() as call:
+        details, stages = await shown()
+        assert [details[f"{name}Status"] for name in ("Manifest", "Audio", "Transcript")] == ["", "", ""]
+        assert (details["Status"], stages) == ("InMeeting", {"Joining", "InMeeting"})
+        await hand.apply(NoteRecorded(recorded), NoteRecorded(written))
+        details, stages = await shown()
+        assert (details["Status"], stages) == ("Recording", {"Joining", "InMeeting", "Recording"})
+        assert details["StatusTimeline"]["Recording"]["timestamp"] == iso(hand.at + 3)
+        await hand.end("b1")
+        details, stages = await shown()
+        assert (details["Status"], "Done" in stages) == ("Stopped", False)
+        await hand.apply(NoteRecorded(msgspec.structs.replace(recorded, at=hand.at + 90, finished=True, audio_s=9.0)))
+        details, stages = await shown()
+        assert (details["Status"], stages >= {"AudioProcessing"}, "VideoProcessing" in stages) == (
+            "Stopped",
+            True,
+            False,
+        )
+        await hand.apply(
+            NoteRecorded(msgspec.structs.replace(written, at=hand.at + 95, finished=True, utterances=2)),
+        )
+        details, stages = await shown()
+        assert (details["Status"], details["StatusCreatedAt"]) == ("Done", iso(hand.at + 95))
+        assert stages >= {"TranscriptionReady", "Done"}
+        await due.note_deleted("b1", hand.at + 3600)
+        details, stages = await shown()
+        assert (details["Status"], details["LastUpdatedAt"]) == ("Done", int(hand.at) + 3600)
+        assert "MediaExpired" in stages
 
 
 @pytest.mark.parametrize(
@@ -208,7 +257,7 @@ async def test_each_kind_of_end_is_a_stage_of_its_own(world: World, reason: Reas
     async with world.serving() as call:
         details = (await call("GET", "/bots/b1/detail")).body["bot_details"]
     assert (details["Status"], details["ErrorReason"]) == (status, reason)
-    assert [name for name, told in details["StatusTimeline"].items() if told["status"]] == [stage]
+    assert [name for name, told in details["StatusTimeline"].items() if told["status"]] == [stage, "Done"]
 
 
 async def test_what_is_wrong_with_a_live_feed_is_a_warning_as_long_as_it_is(world: World) -> None:

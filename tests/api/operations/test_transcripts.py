@@ -42,7 +42,7 @@ async def test_a_transcript_is_got_by_its_id_once_it_is_there(world: World, tmp_
     await hand.accept("b1", recording_config={"transcript": {"provider": {CAPTIONS: {}}}})
     async with world.serving() as call:
         detail = (await call("GET", "/bots/b1/detail")).body["bot_details"]
-        assert (detail["transcript_id"], detail["TranscriptStatus"]) == ("tr-b1", "skipped")
+        assert (detail["transcript_id"], detail["TranscriptStatus"]) == ("tr-b1", "")
         assert (await call("GET", "/transcript/tr-b1/get_transcript")).status == 202
         [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
         assert (row["transcript_id"], row["status"], row["download_urls"]) == ("tr-b1", "Processing", None)
