@@ -20,6 +20,7 @@ from common.config.settings import ApiSettings, TokenSettings
 from common.jobs.job import BOT_ID, MAX_JOB_BYTES, fault_of, typed_json
 from common.runtime.redis.client import UNAVAILABLE
 from common.wire.text import NOT_TEXT, is_text
+from poolmgr.api import links
 from poolmgr.api.errors import HEADERS, ApiError, answer_of, bad_request, bot_not_found, from_aiohttp, later
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import JSON, MOST_TOKENS, Answer, Call, File, Operation, Service
@@ -110,14 +111,15 @@ class Gateway:
     def _let_in(self, request: web.Request, operation: Operation) -> TokenSettings:
         now = self._service.steady()
         try:
-            token = self._tokens.caller(request.headers.get("Authorization"))
+            token = self._caller(request, operation)
         except ApiError:
             # A valid token is accepted also from a blocked address: behind a proxy all callers have the same address.
             if wait_s := self._failures.wait_s(_address(request), _FAILURES, now):
                 raise later(429, "Too many requests without a known token from this address.", wait_s) from None
             raise
         request[_TOKEN] = token.name
-        if wait_s := self._calls.wait_s(token.name, self._rates[token.name], now):
+        by = token.name if "Authorization" in request.headers else f"links of {token.name}"
+        if wait_s := self._calls.wait_s(by, self._rates[token.name], now):
             message = f"Your token may make {token.requests_per_s:g} requests a second."
             raise later(429, message, wait_s)
         self._service.turns.let_in(token.name)
@@ -126,6 +128,13 @@ class Gateway:
             if token.role == "read":
                 raise ApiError(403, 'Your token may only read: its role is "read".')
         return token
+
+    def _caller(self, request: web.Request, operation: Operation) -> TokenSettings:
+        """Raises: ApiError 401, 403."""
+        header = request.headers.get("Authorization")
+        if header is None and operation.linked and links.SIGNATURE in request.query:
+            return links.signer(self._tokens.all, request.path, [*request.query.items()], self._service.wall())
+        return self._tokens.caller(header)
 
     @contextmanager
     def _holding(self, request: web.Request, operation: Operation) -> Generator[None]:

@@ -111,6 +111,7 @@ class Operation(NamedTuple):
     - `reads_json`: the handler reads the body itself, and `body` only documents it.
     - `headers`: name -> what it is for.
     - `acts`: it changes something although it is a GET.
+    - `linked`: a signed link is enough to call it, without a token.
     """
 
     method: str
@@ -124,6 +125,7 @@ class Operation(NamedTuple):
     reads_json: bool = False
     headers: Mapping[str, str] = {}
     acts: bool = False
+    linked: bool = False
 
     @property
     def changes(self) -> bool:

@@ -16,11 +16,11 @@ class Tokens:
     """The configured tokens, by their hashes."""
 
     def __init__(self, tokens: Sequence[TokenSettings]) -> None:
-        self._tokens = tokens
+        self.all = tokens
 
     def caller(self, header: str | None) -> TokenSettings:
         """The token in `header`. Raises: ApiError 401 without a token, 403 with an unknown one."""
-        if not self._tokens:
+        if not self.all:
             raise ApiError(403, "No tokens are configured: `poolmgr token NAME` makes one, and says where it goes.")
         scheme, _, presented = (header or "").strip().partition(" ")
         presented = presented.strip()
@@ -35,7 +35,7 @@ class Tokens:
         """Compares with all tokens, so that the time it takes says nothing."""
         digest = hashlib.sha256(presented.encode("utf-8", "surrogateescape")).hexdigest()
         found: TokenSettings | None = None
-        for token in self._tokens:
+        for token in self.all:
             if hmac.compare_digest(token.sha256, digest):
                 found = token
         return found

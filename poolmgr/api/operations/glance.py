@@ -17,6 +17,7 @@ from poolmgr.api.operations.bot_views import find_bot
 from poolmgr.api.operations.media import (
     NOT_READY,
     UNMADE,
+    WhichAttempt,
     address,
     ended_lately,
     local,
@@ -64,7 +65,10 @@ class Shot(msgspec.Struct):
     data: Annotated[str, Meta(description="The picture, in base64; empty if there is a url instead.")] = ""
     url: Annotated[
         str,
-        Meta(description="Of a recording: its address. Of a folder's file, an address here: it takes the same token."),
+        Meta(
+            description="Of a recording: signed, valid for capture.link_s, and needs no token. Of a folder's file, an"
+            " address here."
+        ),
     ] = ""
 
 
@@ -76,7 +80,7 @@ class Screenshots(msgspec.Struct):
     screenshots: list[Shot]
 
 
-class WhichScreenshot(msgspec.Struct):
+class WhichScreenshot(WhichAttempt, kw_only=True):
     """The query of one screenshot of a recording."""
 
     number: Annotated[int, Meta(ge=0, le=999, description="Its place among those of the recording, from 0.")]
@@ -121,7 +125,7 @@ async def _of_recording(call: Call, store: Store, made: Manifest) -> list[Shot]:
             made.attempt,
             iso(made.began_at + shot.at_s),
             "image/jpeg",
-            url=await address(call, store, made.bot_id, path_of(made, shot), f"screenshot?number={number}"),
+            url=await address(call, store, made, path_of(made, shot), "screenshot", {"number": str(number)}),
         )
         for number, shot in enumerate(made.screenshots)
     ]
@@ -129,10 +133,10 @@ async def _of_recording(call: Call, store: Store, made: Manifest) -> list[Shot]:
 
 async def screenshot_file(call: Call) -> Answer:
     """One screenshot of the recording (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
-    made, store = await _finished(call, "video")
+    query: WhichScreenshot = call.query
+    made, store = await recorded(call, await find_bot(call), "video", query.attempt)
     if made is None or store is None:
         return Answer(202, NOT_READY)
-    query: WhichScreenshot = call.query
     if query.number >= len(made.screenshots):
         raise ApiError(404, f"There is no such screenshot: of this recording there are {len(made.screenshots)}.")
     shot = made.screenshots[query.number]
@@ -178,6 +182,7 @@ OPERATIONS = (
         screenshot_file,
         {200: Says("The picture.", Message, "image/jpeg"), **UNMADE},
         query=WhichScreenshot,
+        linked=True,
     ),
     Operation(
         "GET",

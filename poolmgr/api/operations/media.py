@@ -1,7 +1,9 @@
 """What is kept of a meeting: participants, chat, evidence of a failure, and the recording."""
 
-from collections.abc import Awaitable, Sequence
+import math
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -14,6 +16,8 @@ from common.runtime.recordings.sound.m4a import UnencodedError
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, Stored
+from poolmgr.api import links
+from poolmgr.api.document import PREFIX
 from poolmgr.api.errors import ApiError, Message, bad_request, later
 from poolmgr.api.operation import Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
@@ -86,10 +90,13 @@ def _chats(bot: Record, said: Sequence[KeptLine]) -> Chats:
     return Chats(session, speakers, messages, by_speaker, server)
 
 
+LINK = Meta(description="Signed, valid for capture.link_s, and needs no token. Of a folder's file, an address here.")
+
+
 class AudioLink(msgspec.Struct):
     """Where the audio file is."""
 
-    audio_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    audio_url: Annotated[str, LINK]
 
 
 class VideoInfo(msgspec.Struct):
@@ -102,7 +109,7 @@ class VideoInfo(msgspec.Struct):
 
 
 class VideoLink(msgspec.Struct):
-    video_url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    video_url: Annotated[str, LINK]
     video_info: VideoInfo
 
 
@@ -110,7 +117,7 @@ class StreamSegment(msgspec.Struct):
     """A file. Each begins when the recording does, so that all are in step with each other."""
 
     segment_index: int
-    url: Annotated[str, Meta(description="Of a folder's file, an address here: it takes the same token.")]
+    url: Annotated[str, LINK]
     filename: str
     duration_seconds: float
     sample_rate: int = 48_000
@@ -157,7 +164,15 @@ class AudioStreams(msgspec.Struct):
     message: str | None = None
 
 
-class AudioForm(msgspec.Struct):
+class WhichAttempt(msgspec.Struct):
+    """The query of a recording's file."""
+
+    attempt: (
+        Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest with one without.")] | None
+    ) = None
+
+
+class AudioForm(WhichAttempt):
     """The query of a recording's sound."""
 
     format: Annotated[
@@ -172,17 +187,19 @@ class AudioForm(msgspec.Struct):
 
 
 async def audio(call: Call) -> Answer:
-    """A link to the audio file that is valid for capture.link_s. A file in a folder gets an address of this API."""
+    """A link to the audio file that is valid for capture.link_s: to the object store, or of a folder's file to here."""
     bot = await find_bot(call)
-    made, store = await recorded(call, bot, "audio")
+    form: AudioForm = call.query
+    made, store = await recorded(call, bot, "audio", form.attempt)
     if made is None or store is None or made.audio is None:
         return Answer(202, NOT_READY)
-    form: AudioForm = call.query
     path = await _path_of_form(call, store, made, made.audio)
     if path is None:
         return Answer(202, NOT_READY)
-    kind = "audio" if form.format == "ogg" else f"audio?format={form.format}"
-    return Answer(200, AudioLink(await address(call, store, made.bot_id, path, kind)))
+    which: dict[str, str] = {} if form.format == "ogg" else {"format": form.format}
+    if form.track is not None:
+        which["track"] = str(form.track)
+    return Answer(200, AudioLink(await address(call, store, made, path, "audio", which)))
 
 
 async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -> str | None:
@@ -210,7 +227,7 @@ async def audio_streams(call: Call) -> Answer:
         return Answer(202, NOT_READY)
     owners: dict[tuple[str, str], StreamOwner] = {}
     for place, track in enumerate(made.tracks):
-        url = await address(call, store, made.bot_id, path_of(made, track), f"audio?track={place}")
+        url = await address(call, store, made, path_of(made, track), "audio", {"track": str(place)})
         segments = [StreamSegment(0, url, track.path, track.duration_s)]
         whose = track.speaker or track.id, track.speaker_id
         turns = [
@@ -241,22 +258,29 @@ async def video(call: Call) -> Answer:
         frames_processed=seen.pictures,
         corrupted_frames=seen.damaged,
     )
-    return Answer(200, VideoLink(await address(call, store, made.bot_id, path_of(made, seen), "video"), info))
+    return Answer(200, VideoLink(await address(call, store, made, path_of(made, seen), "video"), info))
 
 
-async def address(call: Call, store: Store, bot_id: str, path: str, here: str) -> str:
-    """`here`: the end of its address in this API, for a file in a folder."""
-    link = await of_store(store.link(path, call.service.capture.link_s))
-    return link or f"{call.service.scheme}://{call.headers.get('Host', '')}/api/v1/bots/{bot_id}/{here}"
+async def address(
+    call: Call, store: Store, made: Manifest, path: str, here: str, query: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """A link to a file of that recording. `here`, `query`: its operation in this API, for a file in a folder."""
+    life_s = call.service.capture.link_s
+    if link := await of_store(store.link(path, life_s)):
+        return link
+    which = {**query, "attempt": str(made.attempt)}
+    until = math.ceil(call.service.wall() + life_s)
+    signed = links.signed(call.token, f"{PREFIX}/bots/{made.bot_id}/{here}", which, until)
+    return f"{call.service.scheme}://{call.headers.get('Host', '')}{signed}"
 
 
 async def audio_file(call: Call) -> Answer:
     """The audio file from the store (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made, store = await recorded(call, bot, "audio")
+    form: AudioForm = call.query
+    made, store = await recorded(call, bot, "audio", form.attempt)
     if made is None or store is None or made.audio is None:
         return Answer(202, NOT_READY)
-    form: AudioForm = call.query
     path = await _path_of_form(call, store, made, made.audio)
     if path is None:
         return Answer(202, NOT_READY)
@@ -267,7 +291,8 @@ async def audio_file(call: Call) -> Answer:
 
 async def video_file(call: Call) -> Answer:
     bot = await find_bot(call)
-    made, store = await recorded(call, bot, "video")
+    which: WhichAttempt = call.query
+    made, store = await recorded(call, bot, "video", which.attempt)
     if made is None or store is None or made.video is None:
         return Answer(202, NOT_READY)
     path = local(store, path_of(made, made.video))
@@ -288,8 +313,12 @@ def local(store: Store, where: str) -> Path:
     return path
 
 
-async def recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None, Store | None]:
-    """The final manifest, if there is a file of that kind; nothing while it may come. Raises: ApiError 404, 503."""
+async def recorded(
+    call: Call, bot: Record, kind: Kind, attempt: int | None = None
+) -> tuple[Manifest | None, Store | None]:
+    """The final manifest of that attempt, or of the latest with one, if there is a file of that kind; nothing while it
+    may come. Raises: ApiError 404, 503.
+    """
     try:
         store = call.service.store
     except StoreError as error:
@@ -300,7 +329,7 @@ async def recorded(call: Call, bot: Record, kind: Kind) -> tuple[Manifest | None
         raise ApiError(404, f"There is none, and there never will be: of its meeting no {_NAMED[kind]} was recorded.")
     if none_is_made or store is None:
         return None, None
-    made = await of_store(manifests.find(store, bot.bot_id))
+    made = await of_store(manifests.find(store, bot.bot_id, attempt))
     if made and made.finished and _has(made, kind):
         return made, store
     if bot.is_over and ((made and made.finished) or not may_come(call, bot)):
@@ -440,6 +469,7 @@ OPERATIONS = (
             **UNMADE,
         },
         query=AudioForm,
+        linked=True,
     ),
     Operation(
         "GET",
@@ -467,5 +497,7 @@ OPERATIONS = (
             200: Says("The file, or the part of it that the request's Range asks for.", Message, "video/mp4"),
             **UNMADE,
         },
+        query=WhichAttempt,
+        linked=True,
     ),
 )

@@ -105,7 +105,7 @@ async def test_screenshots_of_the_recording_stand_after_those_of_what_failed(wor
         ]  # fmt: skip
         last = answer["screenshots"][-1]
         assert (answer["screenshots_count"], last["timestamp"]) == (3, "1970-01-01T00:01:30.000000Z")
-        assert last["url"].endswith("/api/v1/bots/b1/screenshot?number=1")
+        assert "/api/v1/bots/b1/screenshot?number=1&attempt=1&" in last["url"]
         file = await call("GET", "/bots/b1/screenshot?number=1")
         assert (file.status, file.body, file.headers["Content-Type"]) == (200, "JFIF", "image/jpeg")
         assert (await call("GET", "/bots/b1/screenshot?number=2")).status == 404
