@@ -176,7 +176,7 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert (made.thumbnails, list(recorded.file("x").parent.glob("*.jpg"))) == (None, []), "of sound alone"
     heard = listen(recorded.file(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
-    assert (await so_far(recorded)).segments == made.segments
+    assert (await so_far(recorded.store, "b1/1")).segments == made.segments
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
     assert recorded.reports[0].first_gaps == tuple(made.gaps)
 
