@@ -21,6 +21,7 @@ from common.wire.messages import Participant
 
 PEOPLE_S: Final = 1.0  # pages redraw their lists of people
 MOST_PEOPLE: Final = 500  # read off a page in one look
+MOST_BOTS: Final = 50  # more people are never taken for bots only: it costs processor time to look at each name
 MOST_LINES: Final = 100  # read off a page in one look: the latest of its chat
 LINES_REMEMBERED: Final = 200  # ids of chat lines that were reported, so that none is reported twice
 GHOSTS_S: Final = 10.0  # after the first list of people: pages fill it little by little
@@ -168,7 +169,7 @@ def _notice_names(roster: Roster, look: Look, now: float, names: Names) -> Roste
         namesakes = [person_id for person_id in namesakes if person_id in roster.ghosts]
     ghosts = tuple(namesakes[: names.earlier])
     rest = [person.name for person in look.people if person.id not in ghosts]
-    only_bots = bool(rest) and len(look.people) < MOST_PEOPLE and all(map(names.is_bot, rest))
+    only_bots = 0 < len(rest) <= MOST_BOTS and all(map(names.is_bot, rest))
     only_bots_since = (now if roster.only_bots_since is None else roster.only_bots_since) if only_bots else None
     return replace(
         roster,

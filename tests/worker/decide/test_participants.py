@@ -13,6 +13,7 @@ from tests.worker.decide.stories import LEAVE, LIMITS, LOBBY, PROMPT, UNKNOWN, S
 from worker.decide.lifecycle import worth_keeping
 from worker.decide.participants import (
     LINES_REMEMBERED,
+    MOST_BOTS,
     MOST_PEOPLE,
     PEOPLE_S,
     LookRequest,
@@ -189,9 +190,13 @@ def test_a_bot_does_not_stay_with_bots_alone_if_its_job_names_them(story: Story,
     assert left_for([(1, LOBBY), (2, HUMAN), (500, LOBBY)], bots=MATCHES) is None
 
 
-def test_of_a_crowd_that_is_not_read_to_its_end_nobody_knows_that_it_is_bots() -> None:
-    crowd = named(**{f"p{number}": "Otter" for number in range(MOST_PEOPLE)})
-    assert left_for([(1, crowd), (400, crowd), (500, crowd)], bots=MATCHES) is None
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(MOST_BOTS, Reason.ONLY_BOTS_LEFT), (MOST_BOTS + 1, None), (MOST_PEOPLE, None)],  # of these not all are read
+)
+def test_a_crowd_is_not_taken_for_bots_only(count: int, reason: Reason | None) -> None:
+    crowd = named(**{f"p{number}": "Otter" for number in range(count)})
+    assert left_for([(1, crowd), (400, crowd), (500, crowd)], bots=MATCHES) is reason
 
 
 @pytest.mark.parametrize(
