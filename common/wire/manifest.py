@@ -21,6 +21,7 @@ VIDEO: Final = "video.mp4"
 WAVEFORM: Final = "waveform.json"
 THUMBNAILS: Final = "thumbnails.jpg"
 DELETED: Final = "deleted"
+_DIGITS: Final = 16
 
 Kind = Literal["audio", "video", "tracks"]
 """What is recorded: each kind has parts, segments and gaps of its own. `tracks`: the packets of each sound track that
@@ -222,6 +223,14 @@ class Manifest(Shape, frozen=True):
     waveform: Waveform | None = None
     thumbnails: Thumbnails | None = None
     screenshots: list[Screenshot] = []
+
+
+def name_of(made: str, sha256: str) -> str:
+    """The name in the store of what was made as `made`. It says the content, so that nothing which two agents make of
+    one recording ever replaces the other's: a manifest is true of its files whoever puts what when.
+    """
+    stem, _, suffix = made.rpartition(".")
+    return f"{stem}-{sha256[:_DIGITS]}.{suffix}"
 
 
 def progress_after(segments: int) -> str:

@@ -284,8 +284,11 @@ async def _evaluate(page: str, expression: str) -> Any:
 def _keep(bot: _Bot, folder: Path, noted: Noted, sentence: bytes) -> None:
     kept = folder / bot.bot_id
     kept.mkdir(parents=True, exist_ok=True)
-    tracks = [track.path for track in manifest.decode((bot.stored / FINAL).read_bytes()).tracks]
-    for name in (FINAL, AUDIO, *([VIDEO] if noted.box else []), *tracks):
-        shutil.copy(bot.stored / name, kept / name)
+    made = manifest.decode((bot.stored / FINAL).read_bytes())
+    shutil.copy(bot.stored / FINAL, kept / FINAL)
+    tracks = [(track, track.path) for track in made.tracks]
+    for file, name in ((made.audio, AUDIO), (made.video, VIDEO), *tracks):
+        if file:
+            shutil.copy(bot.stored / file.path, kept / name)
     (kept / SAID).write_bytes(sentence)
     (kept / NOTED).write_bytes(msgspec.json.encode(noted))

@@ -59,7 +59,11 @@ class Lost(Checks):
         audio: dict[str, Any] = manifest.get("audio") or {}
         causes: list[str] = [gap["cause"] for gap in manifest["gaps"]]
         names = self._cloud.objects()
-        good = f"{self._folder}/audio.ogg" in names and audio.get("duration_s", 0.0) > 5.0 and "vm_lost" in causes
+        good = (
+            f"{self._folder}/{audio.get('path')}" in names
+            and audio.get("duration_s", 0.0) > 5.0
+            and "vm_lost" in causes
+        )
         seen = f"{audio.get('duration_s', 0.0):.1f} s of sound, gaps: {', '.join(causes)}"
         self._report.check("the other machine makes them of what is there, and says what is not", good, seen)
         status = until(_SETTLE_S, "the record says so", lambda: self._is("processed"))

@@ -70,7 +70,7 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(
         told += process.stdout.read()
         process.wait(PATIENCE_S)
         assert list(Path(folder).glob("poolmgr-demo-*")) == [], told
-        kept = list(Path(folder).rglob("audio.ogg"))
+        kept = list(Path(folder).rglob("audio-*.ogg"))
     assert process.returncode == code, told
     assert f"   nothing{verdict}" in told
     assert len(kept) == (code == 0), "what was recorded stays where something was shown"

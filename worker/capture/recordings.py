@@ -395,6 +395,10 @@ class Recordings:
         store, folder_in_store = self._opened(), store_folder(spool)
         if await self._drop_deleted(spool):
             return
+        if await store.exists(f"{folder_in_store}/{FINAL}"):
+            _log_finished_before(spool)
+            await asyncio.to_thread(spool.remove)
+            return
         while segment := progress.to_store:
             await self._put_segment(spool, segment)
         begun = time.monotonic()
@@ -406,7 +410,7 @@ class Recordings:
                 f"{folder_in_store}/{FINAL}", manifest.encode(final), once=True, content_type="application/json"
             )
         except TakenError:
-            log.info("recording_finished_before", bot_id=progress.opened.bot_id, attempt=progress.opened.attempt)
+            _log_finished_before(spool)
         else:
             self._tell_finished(final, round(time.monotonic() - begun, 1))
         if not await self._drop_deleted(spool):
@@ -519,6 +523,11 @@ class Recordings:
         if whose := parse_name(folder.name):
             self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
         return True
+
+
+def _log_finished_before(spool: Spool) -> None:
+    opened = spool.progress.opened
+    log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
 
 
 def missing_s(final: Manifest) -> float:

@@ -74,6 +74,11 @@ class Recorded:
     def file(self, name: str, attempt: int = 1, bot_id: str = "b1") -> Path:
         return Path(self.settings.store) / manifest.folder(bot_id, attempt) / name
 
+    def made(self, name: str) -> Path:
+        """The file that was made as `name`."""
+        [path] = self.file(name).parent.glob(f"{Path(name).stem}-*{Path(name).suffix}")
+        return path
+
     def block_store(self) -> None:
         """Nothing can be put there."""
         Path(self.settings.store).write_text("in the way of the folder")

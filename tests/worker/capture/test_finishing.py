@@ -167,14 +167,14 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
         assert missing_s(told) == pytest.approx(expected_s, abs=0.001)
     assert missing_s(msgspec.structs.replace(made, audio=None)) == pytest.approx(4.5)
     assert made.audio.loudness_lufs == pytest.approx(-12.0, abs=1.5)
-    assert hashlib.sha256(recorded.file(AUDIO).read_bytes()).hexdigest() == made.audio.sha256
+    assert hashlib.sha256(recorded.made(AUDIO).read_bytes()).hexdigest() == made.audio.sha256
     assert made.waveform
     drawn = recorded.file(made.waveform.path).read_bytes()
     assert hashlib.sha256(drawn).hexdigest() == made.waveform.sha256
     peaks = msgspec.json.decode(drawn, type=Peaks)
     assert [peaks.left[at] > 0.2 for at in (50, 120, 160)] == [True, False, True]
     assert (made.thumbnails, list(recorded.file("x").parent.glob("*.jpg"))) == (None, []), "of sound alone"
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 16 * RATE)[0]
     assert (await so_far(recorded.store, "b1/1")).segments == made.segments
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 1)]
@@ -304,6 +304,56 @@ async def test_what_another_agent_finished_is_finished_no_second_time(recorded: 
     assert list(recorded.folder.iterdir()) == []
 
 
+def stored(recorded: Recorded) -> dict[str, bytes]:
+    return {name: (Path(recorded.settings.store) / name).read_bytes() for name in files_in(recorded.settings.store)}
+
+
+async def test_a_vm_that_comes_back_with_more_changes_nothing_of_what_another_one_finished(recorded: Recorded) -> None:
+    spooled(recorded.folder, 1000.5)
+    await finish(recorded)
+    before = stored(recorded)
+    spooled(recorded.folder, 1000.5, 1015.0)
+    recorded.anew()
+    with capture_logs() as logs:
+        await finish(recorded)
+    assert stored(recorded) == before
+    assert (list(recorded.folder.iterdir()), len(recorded.reports)) == ([], 1)
+    assert [line["event"] for line in logs if "finished" in line["event"]] == ["recording_finished_before"]
+
+
+class FinishedAtOnce(Store):
+    """Two agents have made their files, and put their manifests at the same time."""
+
+    both: asyncio.Barrier
+
+    async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
+        if path == f"b1/1/{FINAL}":
+            await self.both.wait()
+        await super().put(path, what, once=once, content_type=content_type)
+
+
+async def test_of_two_agents_that_finish_at_once_the_manifest_is_true_of_its_files(recorded: Recorded) -> None:
+    recorded.store = store = FinishedAtOnce(recorded.settings)
+    store.both = asyncio.Barrier(2)
+    there = recorded.anew()
+    spooled(recorded.folder, 1000.5)
+    recorded.folder = recorded.folder.parent.parent / "elsewhere" / "recordings"
+    spooled(recorded.folder, 1000.5, 1015.0)
+    here = recorded.anew()
+    async with asyncio.timeout(MAKING_S), asyncio.TaskGroup() as tasks:
+        works = [tasks.create_task(agent.finish(list), name="finish") for agent in (here, there)]
+        await wait_until(lambda: not any(recorded.folder.parent.parent.rglob(name_of("b1", 1))), MAKING_S)
+        for work in works:
+            work.cancel()
+    made = manifest.decode(recorded.file(FINAL).read_bytes())
+    for file in (made.audio, made.waveform):
+        assert file
+        content = recorded.file(file.path).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.bytes, file.sha256)
+    assert len(list(recorded.file(FINAL).parent.glob("audio-*.ogg"))) == 2, "neither replaced the other's"
+    assert [report.audio_s for report in recorded.reports] == [made.audio and made.audio.duration_s]
+
+
 ORDER: Final = FinishRecording("b1", 1, 1040.0)
 
 
@@ -311,7 +361,8 @@ async def lost(recorded: Recorded) -> Recordings:
     """A recording whose VM was lost with its disk before it made the files, and an agent elsewhere."""
     spooled(recorded.folder, 1000.5, 1015.0)
     await finish(recorded)
-    for name in (FINAL, AUDIO, "segment-000003.webm"):  # the last was named, and had not arrived
+    recorded.made(AUDIO).unlink()
+    for name in (FINAL, "segment-000003.webm"):  # the last was named, and had not arrived
         recorded.file(name).unlink()
     recorded.reports.clear()
     recorded.folder = recorded.folder.parent.parent / "elsewhere" / "recordings"
@@ -328,7 +379,7 @@ async def test_what_is_left_of_a_recording_whose_vm_is_gone_is_finished_elsewher
     ]  # fmt: skip
     assert made.audio
     assert made.audio.duration_s == pytest.approx(20.0, abs=0.2)
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     assert heard.tones(440, 12 * RATE)[0] < -60 < -20 < heard.tones(440, 17 * RATE)[0]
     assert (list(recorded.folder.iterdir()), len(recorded.reports)) == ([], 1)
     agent.take_over(ORDER)
@@ -604,7 +655,7 @@ async def test_of_nothing_no_file_is_made_and_what_is_missing_is_said(recorded: 
     made = await finish(recorded)
     assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["recorder_lost"])
     assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
-    assert not recorded.file(AUDIO).exists()
+    assert not list(recorded.file(AUDIO).parent.glob("audio*"))
 
 
 async def test_what_is_no_sound_is_a_damaged_part(recorded: Recorded) -> None:

@@ -44,7 +44,7 @@ async def test_what_was_recorded_before_the_renderer_of_the_meeting_is_killed_is
     assert {gap.cause for gap in missing(made)} <= {"tab_lost", "browser_gone"}
     assert made.audio
     assert made.audio.duration_s > 5
-    heard = listen(recorded.file("audio.ogg"))
+    heard = listen(recorded.made("audio.ogg"))
     at = heard.clearest(440, 1000)
     assert heard.tones(440, at)[0] == pytest.approx(-12, abs=3)
 

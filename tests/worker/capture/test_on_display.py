@@ -87,11 +87,11 @@ async def test_a_counter_and_tones_are_in_one_file_in_step(
     assert made.audio
     assert made.video
     assert (made.video.width, made.video.height, made.video.damaged) == (640, 360, 0)
-    whole = watch(recorded.file(VIDEO), box)
+    whole = watch(recorded.made(VIDEO), box)
     assert whole.duration_s == pytest.approx(made.audio.duration_s, abs=1.0)
     counters = [each.counter for each in whole.pictures if each.at > 2]
     assert counters == sorted(counters), "in order, none of it unreadable"
-    heard = listen(recorded.file(VIDEO))
+    heard = listen(recorded.made(VIDEO))
     clearest = heard.clearest(440, 1000)
     for hz, (loud, quiet) in ((440, heard.tones(440, clearest)), (1000, heard.tones(1000, clearest)[::-1])):
         assert loud - quiet > 30, f"{hz} Hz is on its own side only"
@@ -146,7 +146,7 @@ async def test_neither_a_killed_ffmpeg_nor_a_killed_agent_nor_the_end_of_the_sou
     assert made.audio
     assert made.ended_at
     assert made.audio.duration_s == pytest.approx(made.ended_at - made.began_at, abs=2)
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     while_away = round((sound_killed_at - made.began_at - 3) * RATE)
     assert level(heard.left[while_away : while_away + RATE]) > 0.01
     assert {path.suffix for path in recorded.file("x").parent.iterdir()} == {".webm", ".json", ".ogg"}

@@ -97,7 +97,7 @@ async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_conn
     made = await finished(recorded)
     assert [gap for gap in made.gaps if gap.cause != "late"] == []
     assert not [did for did in story(harness) if "capture_failed" in did]
-    heard = phases(listen(recorded.file(AUDIO)).left)
+    heard = phases(listen(recorded.made(AUDIO)).left)
     if not heard[0][0]:  # before she began
         del heard[0]
     assert [is_loud for is_loud, _ in heard[:3]] == [True, False, True]
@@ -127,7 +127,7 @@ async def test_nothing_is_recorded_while_the_page_says_that_the_host_does_not_pe
     [gap] = [gap for gap in made.gaps if gap.cause != "late"]
     assert gap.cause == "refused"
     assert gap.ended_at - gap.began_at > PHASE_S
-    heard = listen(recorded.file(AUDIO)).left
+    heard = listen(recorded.made(AUDIO)).left
     inside = slice(*(round((at - made.began_at) * RATE) for at in (gap.began_at + 0.5, gap.ended_at - 0.5)))
     assert level(heard[inside]) < 0.001
     assert max(level(heard[: inside.start][-RATE:]), level(heard[inside.stop :])) > LOUD / 2

@@ -34,7 +34,7 @@ def assert_true_to(made: Manifest, recorded: Recorded) -> None:
         content = recorded.file(segment.path).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (segment.bytes, segment.sha256)
     assert made.audio
-    content = recorded.file(AUDIO).read_bytes()
+    content = recorded.made(AUDIO).read_bytes()
     assert (len(content), hashlib.sha256(content).hexdigest()) == (made.audio.bytes, made.audio.sha256)
 
 
@@ -78,7 +78,7 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
     assert len(made.parts) == 1
     assert {gap.cause for gap in missing(made)} <= {"browser_gone"}
     assert made.audio
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     assert made.ended_at
     assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4), "a machine that is busy sees it late"
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1)
@@ -164,7 +164,7 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_another_one
     assert "silent" in {gap.cause for gap in made.gaps}
     assert made.audio
     assert made.audio.mended_s > 2
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     for late_s in (1.0, 1.5, 2.0):
         at = round((silent_at + late_s - made.began_at) * RATE)
         left, crossed = heard.tones(440, at)

@@ -82,13 +82,13 @@ class Maker:
         waveform = thumbnails = None
         if peaks := made.waveform:
             put = await self._put(folder, workshop / peaks.name, "application/json")
-            waveform = Waveform(peaks.name, *put, peaks.columns, peaks.column_s)
+            waveform = Waveform(*put, peaks.columns, peaks.column_s)
         if strip := made.thumbnails:
             put = await self._put(folder, workshop / strip.name, "image/jpeg")
-            thumbnails = Thumbnails(strip.name, *put, strip.count, strip.width, strip.height, strip.every_s)
+            thumbnails = Thumbnails(*put, strip.count, strip.width, strip.height, strip.every_s)
         screenshots = [
             Screenshot(
-                *(shot.name, *await self._put(folder, workshop / shot.name, "image/jpeg")),
+                *await self._put(folder, workshop / shot.name, "image/jpeg"),
                 *(shot.at_s, shot.width, shot.height),
             )
             for shot in made.screenshots
@@ -145,13 +145,14 @@ class Maker:
                     damaged.append(Gap(segment.began_at, segment.ended_at, "damaged", segment.kind))
         return damaged, anchors
 
-    async def _put(self, folder_in_store: str, path: Path, content_type: str) -> tuple[int, str]:
-        """Put a file into the store. Returns its bytes and its SHA-256. Raises: StoreError, OSError."""
+    async def _put(self, folder_in_store: str, path: Path, content_type: str) -> tuple[str, int, str]:
+        """Put a file into the store. Returns its name there, its bytes and its SHA-256. Raises: StoreError, OSError."""
         size, sha256 = await asyncio.to_thread(_measure, path)
-        await self._store.put(f"{folder_in_store}/{path.name}", path, content_type=content_type)
-        if await self._store.size(f"{folder_in_store}/{path.name}") != size:
+        name = manifest.name_of(path.name, sha256)
+        await self._store.put(f"{folder_in_store}/{name}", path, content_type=content_type)
+        if await self._store.size(f"{folder_in_store}/{name}") != size:
             raise StoreError("what it holds is shorter than what it was given")
-        return size, sha256
+        return name, size, sha256
 
     async def _run(self, work: Work, recorded_s: float) -> WorkResult:
         """Raises: FilesNotMadeError, OSError."""
@@ -184,14 +185,14 @@ def store_folder(spool: Spool) -> str:
     return manifest.folder(spool.progress.opened.bot_id, spool.progress.opened.attempt)
 
 
-def _audio(report: AudioReport, size: int, sha256: str) -> Audio:
+def _audio(report: AudioReport, name: str, size: int, sha256: str) -> Audio:
     measured = report.duration_s, report.filled_s, report.loudness_lufs
-    return Audio(AUDIO, size, sha256, *measured, *report.dbfs, mended_s=report.mended_s)
+    return Audio(name, size, sha256, *measured, *report.dbfs, mended_s=report.mended_s)
 
 
-def _video(report: VideoReport, size: int, sha256: str) -> Video:
+def _video(report: VideoReport, name: str, size: int, sha256: str) -> Video:
     return Video(
-        VIDEO,
+        name,
         size,
         sha256,
         report.duration_s,
@@ -204,9 +205,9 @@ def _video(report: VideoReport, size: int, sha256: str) -> Video:
     )
 
 
-def _track(report: TrackReport, size: int, sha256: str) -> SoundTrack:
+def _track(report: TrackReport, name: str, size: int, sha256: str) -> SoundTrack:
     return SoundTrack(
-        *(report.name, size, sha256, report.id, report.began_at, report.duration_s, report.packets),
+        *(name, size, sha256, report.id, report.began_at, report.duration_s, report.packets),
         *(report.voice_s, report.speaker_id, report.speaker, report.share, report.turns),
     )
 
