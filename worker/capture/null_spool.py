@@ -13,6 +13,7 @@ class NullProgress:
     def __init__(self) -> None:
         self.tracks: Final[dict[Kind, Track]] = {}
         self.next_seq: Final = 0
+        self.ahead_s: Final[float | None] = None
         self.recorded_s: Final = 0.0
         self.spooled_bytes: Final = 0
         self.way: Final[Way | None] = None  # it is not known of earlier agents

@@ -10,7 +10,8 @@ any of the files. So an agent that comes later finds all of it, with the same nu
                                                 /KIND-INDEX  not numbered yet; the last one is not complete
                                        /chunks/SEQ.RUN.KIND.INDEX
 
-What is recorded has the time of the wall clock: ffmpeg notes when it took each picture and each piece of sound.
+What is recorded has the time of the wall clock: ffmpeg notes when it took each picture and each piece of sound. If the
+wall clock is set meanwhile, another run begins.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ import structlog
 from playwright.async_api import Page
 
 from common.wire.manifest import GapCause, Kind
+from worker.capture.clock import Clock
 from worker.capture.tab import fit
 from worker.capture.way import ASKED, FULL, GONE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.chromium import display, processes
@@ -42,6 +44,9 @@ KEY_S: Final = 5
 END_S: Final = 3.0
 END_POLL_S: Final = 0.02
 NOTED_S: Final = 0.5
+MOST_SET_S: Final = 1.0
+"""By more than that the wall clock was set. It may be too busy a machine that reads two clocks for less."""
+SET: Final = "clock set"
 SILENT_BYTES_PER_S: Final = 1200
 """A second of digital silence has 470 bytes as Opus in WebM; sound that is not silent has thousands."""
 ENDED: Final = (0, 255)
@@ -65,7 +70,7 @@ kill $!
 
 class _State(msgspec.Struct, frozen=True):
     """`place`: of the page on the display. `run`: the latest. `parts`: the number of the next part. `stopped`: why
-    nothing is recorded; empty while something is.
+    nothing is recorded; empty while something is. `ahead_s`: of the recording's clock.
     """
 
     options: CaptureOptions
@@ -75,12 +80,16 @@ class _State(msgspec.Struct, frozen=True):
     run: int
     parts: dict[Kind, int]
     stopped: str
+    ahead_s: float | None = None
 
 
 class _Run(msgspec.Struct, frozen=True):
+    """`part_at`: by the recording's clock, of which the wall clock, and so ffmpeg's, is `wall_ahead_s` ahead."""
+
     parts: dict[Kind, int]
     part_at: float
     cause: GapCause | None
+    wall_ahead_s: float = 0.0
 
 
 class _Numbered(NamedTuple):
@@ -123,7 +132,7 @@ class DisplayWay:
             if "video" in options.kinds:
                 await fit(page, options.width, options.height)
                 place = tuple(await page.evaluate(_PLACE))
-            state = _State(options, start.buffer_s, start.chunk_ms, place, -1, start.parts, PAUSED)
+            state = _State(options, start.buffer_s, start.chunk_ms, place, -1, start.parts, PAUSED, start.clock.ahead_s)
             recorder = DisplayRecorder(self._folder)
             await asyncio.to_thread(recorder.begin, state, start.cause, paused=start.paused)
         return recorder
@@ -138,6 +147,8 @@ class DisplayRecorder:
         self._unproven: int | None = None  # the run that was begun here and has recorded nothing yet
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
+        if await asyncio.to_thread(self._is_clock_set):
+            await self._end(SET)
         async with asyncio.timeout(CALL_DEADLINE_S):
             return await asyncio.to_thread(self._pull, confirmed, wanted, cause)
 
@@ -170,10 +181,10 @@ class DisplayRecorder:
     # Runs of ffmpeg
 
     def _begin_run(self, state: _State, cause: GapCause | None) -> None:
-        number = state.run + 1
-        run, part_at = self._run(number), time.time()
+        number, clock = state.run + 1, Clock.of(state.ahead_s)
+        run, part_at, wall_ahead_s = self._run(number), time.time(), clock.wall_ahead_s()
         run.mkdir(mode=0o700, parents=True)
-        _keep(run / "run.json", msgspec.json.encode(_Run(state.parts, part_at, cause)))
+        _keep(run / "run.json", msgspec.json.encode(_Run(state.parts, part_at - wall_ahead_s, cause, wall_ahead_s)))
         _keep(run / "fetched")
         command = shlex.join([shutil.which("ffmpeg") or "ffmpeg", *_arguments(state, run, part_at)])
         # The display's number is known to the worker's processes only.
@@ -185,6 +196,13 @@ class DisplayRecorder:
         parts: dict[Kind, int] = {kind: part + 1 for kind, part in state.parts.items()}
         self._write(msgspec.structs.replace(state, run=number, parts=parts, stopped=""))
         self._unproven = number
+
+    def _is_clock_set(self) -> bool:
+        """Whether the wall clock was set since the run began."""
+        state = self._read()
+        if state.stopped:
+            return False
+        return abs(Clock.of(state.ahead_s).wall_ahead_s() - self._said(state.run).wall_ahead_s) > MOST_SET_S
 
     async def _end(self, why: str) -> None:
         """End ffmpeg, so that all that it recorded can be pulled."""
@@ -227,7 +245,10 @@ class DisplayRecorder:
             state = msgspec.structs.replace(state, stopped=FULL if (run / "full").exists() else "recorder")
             self._write(state)
         stopped = state.stopped
-        if stopped == FULL and cause is not None and not self._is_over and len(waiting) <= _most(state) / 2:
+        if stopped == SET and not self._is_over:
+            self._begin_run(state, None)
+            stopped = ""
+        elif stopped == FULL and cause is not None and not self._is_over and len(waiting) <= _most(state) / 2:
             self._begin_run(state, cause)
         given = [self._chunk(numbered, state) for numbered in waiting[:wanted]]
         return Pulled(given, len(waiting), dict.fromkeys(state.options.kinds, stopped), self._heard(waiting, state))
@@ -241,7 +262,7 @@ class DisplayRecorder:
         waiting = [each for each in numbered if each.seq >= confirmed]
         seq = max(confirmed, numbered[-1].seq + 1 if numbered else 0)
         found = [each for run in range(state.run + 1) for each in self._complete(run, state)]
-        for _, path, run, kind, index in sorted(found):
+        for run, _, path, kind, index in sorted(found):
             new = _Numbered(seq, run, kind, index)
             path.rename(self._capture / "chunks" / new.name)
             waiting.append(new)
@@ -250,8 +271,10 @@ class DisplayRecorder:
                 self._unproven = None
         return waiting
 
-    def _complete(self, number: int, state: _State) -> Iterator[tuple[float, Path, int, Kind, int]]:
-        """The files of a run that will not change any more: when each was complete, where it is, and what."""
+    def _complete(self, number: int, state: _State) -> Iterator[tuple[int, float, Path, Kind, int]]:
+        """The files of a run that will not change any more: its number, when each was complete, where
+        it is, and what.
+        """
         run = self._run(number)
         with suppress(FileNotFoundError):
             exit_code = _number_in(run / "exit")  # before the files are listed
@@ -264,14 +287,15 @@ class DisplayRecorder:
                         last.unlink()
                 for path in paths:
                     at = max(at, path.stat().st_mtime)  # in order, also where the clock was set back
-                    yield at, path, number, kind, int(path.name.rpartition("-")[2])
+                    yield number, at, path, kind, int(path.name.rpartition("-")[2])
 
     def _chunk(self, numbered: _Numbered, state: _State) -> Chunk:
         seq, number, kind, index = numbered
         path = self._capture / "chunks" / numbered.name
         run = self._said(number)
         media_s = index * (state.chunk_ms if kind == "audio" else PICTURES_MS) / 1000
-        times = run.part_at, path.stat().st_mtime, media_s
+        at = max(run.part_at + media_s, path.stat().st_mtime - run.wall_ahead_s)  # the clock may have been set back
+        times = run.part_at, at, media_s
         return Chunk(seq, kind, run.parts[kind], *times, path.read_bytes(), run.cause)
 
     def _heard(self, waiting: list[_Numbered], state: _State) -> float:

@@ -14,8 +14,11 @@
   let bytes = 0;
   let since = 0; // when the next chunk began
   let missedSince = null; // since when there is no room
+  let aheadMs = 0; // how far the recording's clock is ahead of performance.now(), which nobody can set
   const tracks = new Map(); // what came of each track since the last chunk, by its number
   const others = new Set(); // kinds of packets that are not taken
+
+  const now = () => aheadMs + performance.now();
 
   function toText(data) {
     const view = new Uint8Array(data);
@@ -30,7 +33,7 @@
       return;
     }
     if (!tracks.has(track)) tracks.set(track, { track, id, packets: [] });
-    tracks.get(track).packets.push([Date.now(), rtpTimestamp, toText(frame.data)]);
+    tracks.get(track).packets.push([now(), rtpTimestamp, toText(frame.data)]);
   }
 
   addEventListener("rtctransform", ({ transformer: { readable, writable, options } }) => {
@@ -48,7 +51,7 @@
 
   function cut() {
     if (part === null) return;
-    const at = Date.now();
+    const at = now();
     const text = JSON.stringify({ at, tracks: [...tracks.values()] }) + "\n";
     tracks.clear();
     if (chunks.length * chunkMs >= MOST_MS || bytes + text.length > MOST_BYTES) {
@@ -65,7 +68,8 @@
     start(given) {
       [part, seq, chunks, bytes, missedSince] = [given.part, given.seq, [], 0, null];
       tracks.clear();
-      since = Date.now();
+      aheadMs = Date.now() - performance.now() - (given.wall_ahead_ms ?? 0);
+      since = now();
       chunkMs = given.chunk_ms ?? 1000;
       clearInterval(cutting);
       cutting = setInterval(cut, chunkMs);

@@ -32,7 +32,9 @@ class Entry(msgspec.Struct, frozen=True, tag_field="is", tag=str.lower, omit_def
 
 
 class Opened(Entry, frozen=True):
-    """The bot is in its meeting, and is recorded from now on."""
+    """The bot is in its meeting, and is recorded from now on. `ahead_s`: how far its clock (clock.py) is
+    ahead of the machine's monotonic clock; None in what an older agent began, or another VM.
+    """
 
     bot_id: str
     attempt: int
@@ -40,6 +42,7 @@ class Opened(Entry, frozen=True):
     at: float
     kinds: tuple[Kind, ...] = ("audio",)
     way: Way = "recorder_tab"
+    ahead_s: float | None = None
 
 
 class Began(Entry, frozen=True):
@@ -298,6 +301,10 @@ class Progress:
     @property
     def is_paused(self) -> bool:
         return bool(self.paused_by)
+
+    @property
+    def ahead_s(self) -> float | None:
+        return self.opened.ahead_s
 
     @property
     def next_seq(self) -> int:

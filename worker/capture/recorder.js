@@ -15,12 +15,15 @@
   if (globalThis.poolmgrRecorder) return;
 
   let options = null; // what to record, and how
+  let aheadMs = 0; // how far the recording's clock is ahead of performance.now(), which nobody can set
   let soundMs = 1000; // how long a chunk of sound is
   let seq = 0;
   let chunks = []; // not confirmed yet
   let level = 1; // of the latest chunk of sound: 0 for digital silence, else 1
   let last = Promise.resolve(); // the latest chunk is kept
   const recorders = {}; // by kind
+
+  const now = () => aheadMs + performance.now();
 
   function keep(of, at, mediaMs, data) {
     if (!data.size) return;
@@ -51,7 +54,7 @@
         recorder.ondataavailable = ({ data, timecode }) => {
           first ??= timecode;
           if (data.size) level = data.size > (SILENT_BYTES_PER_S * soundMs) / 1000 ? 1 : 0;
-          keep(of, Date.now(), timecode - first, data);
+          keep(of, now(), timecode - first, data);
         };
         recorder.onerror = () => halt("audio", "recorder");
         recorder.start(soundMs);
@@ -125,8 +128,7 @@
       }
       if (of && pieces.length) {
         const { hasHead, ...said } = of;
-        const partAt = Date.now() - performance.now() + clockMs + beganMs;
-        keep({ ...said, part_at: partAt }, Date.now(), mediaMs, new Blob(pieces));
+        keep({ ...said, part_at: aheadMs + clockMs + beganMs }, now(), mediaMs, new Blob(pieces));
         pieces = [];
       }
     }
@@ -178,7 +180,7 @@
     const its = recorders[kind];
     its.part += 1;
     its.stopped = "";
-    its.recorder.begin({ kind, part: its.part, part_at: Date.now(), cause });
+    its.recorder.begin({ kind, part: its.part, part_at: now(), cause });
   }
 
   async function halt(kind, why) {
@@ -203,6 +205,7 @@
   // Records the tab that the browser selects, by its title. Numbers go on where an earlier recorder of this bot ended.
   async function start(settings) {
     ({ options, seq, chunk_ms: soundMs } = settings);
+    aheadMs = Date.now() - performance.now() - settings.wall_ahead_ms;
     const { kinds, width, height, fps } = options;
     const shared = await navigator.mediaDevices.getDisplayMedia({
       video: kinds.includes("video") ? { width: { max: width }, height: { max: height }, frameRate: { max: fps } } : true,

@@ -19,6 +19,7 @@ from common.wire.manifest import GapCause, Kind
 from common.wire.manifest import Way as WayName
 from common.wire.vocabulary import BotState
 from worker.capture import progress
+from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
 from worker.capture.silence import SilenceDetector
 from worker.capture.spool import Spool
@@ -78,11 +79,11 @@ def unheard() -> None:
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
-    `spool` opens the bot's spool, a new one of a bot that came in at that time, or one that another agent left. It may
-    be called again if it raises OSError. `ways`: how it is recorded; each is for when the one before it has failed.
-    `options`: what; a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's, None while
-    no driver is connected to it. `voice_at`: when the meeting's connections last received a voice, in monotonic
-    seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
+    `spool` opens the bot's spool, a new one of a bot that came in at that time by that clock, or one that another agent
+    left. It may be called again if it raises OSError. `ways`: how it is recorded; each is for when the one before it
+    has failed. `options`: what; a kind that the spool does not keep is only given to `on_sound`. `page`: the meeting's,
+    None while no driver is connected to it. `voice_at`: when the meeting's connections last received a voice, in
+    monotonic seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
     `add_to_story`: adds a line to the bot's story. With `on_sound`, chunks of sound are short. `before_close`: what
     else is to be spooled, once the bot is out. `on_recorder`: called whenever there is a recorder, a new one or one
     that another agent began.
@@ -90,7 +91,7 @@ class Recording:
 
     def __init__(
         self,
-        spool: Callable[[float], Spool | NullSpool],
+        spool: Callable[[float, Clock], Spool | NullSpool],
         ways: Sequence[Way],
         options: CaptureOptions,
         page: Callable[[], Page | None],
@@ -121,7 +122,8 @@ class Recording:
         self._wake = asyncio.Event()
         self._wants_pause: bool | None = None
         self._is_refused = False  # the meeting does not permit recording
-        self._ended_at = 0.0
+        self._ended_at = 0.0  # by the monotonic clock
+        self._clock = Clock.by_wall()
         self._recorder: Recorder | None = None
         self._silence = SilenceDetector(self._chunk_s)
         self._stall = StallDetector(options.kinds)
@@ -164,7 +166,7 @@ class Recording:
     def end(self) -> None:
         """The bot is out of its meeting. May be called at any time; idempotent."""
         if not self._ended.is_set():
-            self._ended_at = time.time()
+            self._ended_at = time.monotonic()
             self._ended.set()
             self._is_in_meeting.set()
             self._wake.set()
@@ -177,6 +179,7 @@ class Recording:
         self.spool = await self._open_spool()
         if self.spool is None:
             return
+        self._clock = Clock.of(self.spool.progress.ahead_s)
         delays = backoff(*REOPEN_DELAYS_S)
         failing_since, next_delay_s = time.monotonic(), self._fetch_every_s
         while await self._go_on(next_delay_s):
@@ -204,10 +207,10 @@ class Recording:
 
     async def _open_spool(self) -> Spool | NullSpool | None:
         """The bot's spool, as soon as the disk takes one. None: the bot was out before."""
-        came_in_at, delays = time.time(), backoff(*REOPEN_DELAYS_S)
+        came_in_at, delays = self._clock.now(), backoff(*REOPEN_DELAYS_S)
         while not self._ended.is_set():
             try:
-                return await asyncio.to_thread(self._make_spool, came_in_at)
+                return await asyncio.to_thread(self._make_spool, came_in_at, self._clock)
             except OSError as error:
                 self._open_cause = "disk_full" if error.errno in _DISK_FULL_ERRORS else "late"
                 self._report_disk(error)
@@ -230,7 +233,7 @@ class Recording:
                 continue
             try:
                 change = progress.Paused if is_wanted else progress.Resumed
-                await asyncio.to_thread(self.spool.pause, change(time.time(), cause))
+                await asyncio.to_thread(self.spool.pause, change(self._clock.now(), cause))
             except OSError as error:
                 self._report_disk(error)
                 return
@@ -271,7 +274,9 @@ class Recording:
         parts: dict[Kind, int] = dict.fromkeys(self._options.kinds, self._streamed_parts)
         parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items() if kind in self._options.kinds}
         chunk_ms = round(self._chunk_s * 1000)
-        start = Start(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused)
+        start = Start(
+            *(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused), self._clock
+        )
         way, why = self._ways[0], self._changed_because
         recorder = await way.open(page, start)
         how = f"{way.label}, because {why}" if why else way.label
@@ -376,9 +381,9 @@ class Recording:
         assert self._silence.silent_since is not None
         now = time.monotonic()
         self._report_failure("capture_failed: what is recorded is silent, and the meeting is not")
-        began_at = time.time() - (now - self._silence.silent_since)
+        missed = progress.Missed(self._clock.at(self._silence.silent_since), self._clock.at(now), "silent")
         try:
-            await asyncio.to_thread(self.spool.miss, progress.Missed(began_at, time.time(), "silent"))
+            await asyncio.to_thread(self.spool.miss, missed)
         except OSError as error:
             self._report_disk(error)
             return
@@ -435,7 +440,7 @@ class Recording:
         await self._before_close()
         try:
             cause = "refused" if self._is_refused else cause
-            await asyncio.to_thread(self.spool.close, progress.Closed(self._ended_at, cause))
+            await asyncio.to_thread(self.spool.close, progress.Closed(self._clock.at(self._ended_at), cause))
         except OSError as error:
             self._log.error("recording_unfinished", error=error.strerror)  # the process that makes the files closes it
         self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))

@@ -25,6 +25,7 @@ from common.wire import manifest
 from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment, progress_after
 from common.wire.messages import MOST_GAPS, BotRecorded, FinishRecording, Join
 from common.wire.minutes import Turn
+from worker.capture.clock import Clock
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
@@ -159,8 +160,8 @@ class Recordings:
         takes_tracks = self._settings.tracks and "audio" in kept
         spooled: tuple[Kind, ...] = (*kept, "tracks") if takes_tracks else kept
 
-        def spool(came_in_at: float) -> Spool | NullSpool:
-            return self._begin(name, join, spooled, ways[0], came_in_at) if kept else NullSpool()
+        def spool(came_in_at: float, clock: Clock) -> Spool | NullSpool:
+            return self._begin(name, join, spooled, ways[0], came_in_at, clock) if kept else NullSpool()
 
         def began(how: str) -> None:
             if kept:
@@ -233,7 +234,9 @@ class Recordings:
             return [on_display, TabWay()]
         return [TabWay("its worker has no display" if wants_display and "video" in kinds else "")]
 
-    def _begin(self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way, came_in_at: float) -> Spool:
+    def _begin(
+        self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way, came_in_at: float, clock: Clock
+    ) -> Spool:
         folder = self._folder / name
         if (folder / "log").exists():
             try:
@@ -241,7 +244,7 @@ class Recordings:
             except DamagedRecordingError as error:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
-        opened = Opened(join.bot_id, join.attempt, join.platform, came_in_at, kinds, way.name)
+        opened = Opened(join.bot_id, join.attempt, join.platform, came_in_at, kinds, way.name, clock.ahead_s)
         return Spool.create(folder, opened)
 
     def _has_room(self) -> bool:

@@ -115,7 +115,7 @@ class TabWay:
                 await tab.evaluate(SCRIPT)
                 before = await page.evaluate(_TITLE, CAPTURED_TITLE)
                 try:
-                    await tab.evaluate("(start) => poolmgrRecorder.start(start)", start.as_json())
+                    await tab.evaluate("(start) => poolmgrRecorder.start(start)", _as_json(start))
                 finally:
                     await page.evaluate(_TITLE, before)
             except BaseException:
@@ -158,6 +158,13 @@ class TabRecorder:
     async def _call(self, what: str) -> None:
         async with asyncio.timeout(CALL_DEADLINE_S):
             await self.tab.evaluate(f"poolmgrRecorder.{what}")
+
+
+def _as_json(start: Start) -> dict[str, Any]:
+    """`wall_ahead_ms`: how far the wall clock is ahead of the recording's."""
+    said = start._asdict() | {"options": start.options._asdict(), "wall_ahead_ms": start.clock.wall_ahead_s() * 1000}
+    del said["clock"]
+    return said
 
 
 async def fit(page: Page, width: int, height: int, looks: int = 1) -> None:

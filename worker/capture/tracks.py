@@ -19,6 +19,7 @@ from playwright.async_api import Page
 from common.wire.manifest import GapCause
 from common.wire.packets import Line
 from worker.capture import progress
+from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
 from worker.capture.spool import Spool
 from worker.chromium.driver import PAGE_ERRORS, one_line
@@ -146,8 +147,9 @@ class TrackRecording:
                     await self._call(page, "stop", {})
                     while await self._fetch(page, spool, go_on=False):
                         pass
+            clock = Clock.of(spool.progress.ahead_s)
             if self._why and spool.progress.tracks["tracks"].parts:
-                missed = progress.Missed(spool.progress.began_at, time.time(), "refused", "tracks")
+                missed = progress.Missed(spool.progress.began_at, clock.now(), "refused", "tracks")
                 await asyncio.to_thread(spool.miss, missed)
         except _ERRORS as error:
             self._log.warning("tracks_unfetched", error=one_line(error))
@@ -173,6 +175,7 @@ class TrackRecording:
         elif said.part is None and not (more or is_paused) and go_on:
             given = {"part": len(now.tracks["tracks"].parts), "seq": now.next_of("tracks")}
             given["chunk_ms"] = round(self._chunk_s * 1000)
+            given["wall_ahead_ms"] = Clock.of(now.ahead_s).wall_ahead_s() * 1000
             begun = await self._call(page, "start", given)
             if begun and begun.part is not None:
                 self._tell("take the packets of each participant's sound, too")

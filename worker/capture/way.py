@@ -5,7 +5,7 @@ There are two: a tab beside the meeting's (tab.py), and the worker's virtual dis
 """
 
 import binascii
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import msgspec
 from playwright.async_api import Page
@@ -13,6 +13,7 @@ from playwright.async_api import Page
 from common.config.settings import CaptureSettings
 from common.wire.manifest import GapCause, Kind
 from common.wire.manifest import Way as WayName
+from worker.capture.clock import Clock
 from worker.chromium.driver import PAGE_ERRORS
 
 MOST_AT_ONCE: Final = 60  # chunks: a megabyte of sound, five of pictures
@@ -44,7 +45,7 @@ class CaptureOptions(NamedTuple):
 class Start(NamedTuple):
     """How a recorder begins. `buffer_s`: how much of each kind it keeps for the agent. `chunk_ms`: how long a chunk of
     sound is. `parts`, `seq`: the numbers of the first parts and the first chunk. `cause`: of the gap before it.
-    `paused`: it records nothing until `resume`.
+    `paused`: it records nothing until `resume`. `clock`: of all times that it gives.
     """
 
     options: CaptureOptions
@@ -54,9 +55,7 @@ class Start(NamedTuple):
     seq: int
     cause: GapCause | None
     paused: bool
-
-    def as_json(self) -> dict[str, Any]:
-        return {**self._asdict(), "options": self.options._asdict()}
+    clock: Clock
 
 
 class Chunk(NamedTuple):

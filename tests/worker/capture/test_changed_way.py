@@ -42,7 +42,7 @@ BY_TAB: Final = "go on to record it by a tab that captures the meeting's, becaus
 BLOCK: Final = RATE // 20
 SILENT: Final = 0.0005
 FITS_S: Final = 1.5
-"""For so long after the tab began its picture may be stretched, until the window has grown by the bar above the page."""
+"""So long after the tab began its picture may be stretched, until the window has grown by the bar above the page."""
 
 
 @pytest.fixture

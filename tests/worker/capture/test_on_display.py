@@ -30,6 +30,7 @@ from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.capture.test_pictures import beeps, box_of, later_s, page_of, parts
 from tests.worker.test_agent import machine_with
+from worker.capture.clock import Clock
 from worker.capture.making import sound
 from worker.capture.making.work import Stream
 from worker.capture.on_display import DisplayRecorder, DisplayWay
@@ -184,7 +185,7 @@ async def recorder_of(worker: Path, buffer_s: int = 600, *, paused: bool = False
     way = DisplayWay(worker)
     assert await way.find(None) is None
     no_page = cast("Page", None)  # of which the sound needs nothing
-    return await way.open(no_page, Start(options, buffer_s, 250, {"audio": 3}, 7, None, paused))
+    return await way.open(no_page, Start(options, buffer_s, 250, {"audio": 3}, 7, None, paused, Clock.by_wall()))
 
 
 async def waiting(
@@ -292,6 +293,29 @@ async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(
     again = await waiting(recorder, lambda pulled: pulled.chunks, confirmed=last + 1)
     first = again.chunks[0]
     assert (first.seq, first.part, first.cause) == (last + 1, 4, "spool_full")
+
+
+@pytest.mark.parametrize("set_by_s", [-60.0, 60.0])
+async def test_another_run_begins_when_the_wall_clock_is_set(
+    worker: Path, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    """ffmpeg's own clock cannot be set here. So it is the recording's that is behind then, or ahead."""
+    recorder = await recorder_of(worker)
+    await waiting(recorder, lambda pulled: len(pulled.chunks) >= 2)
+    wall_ahead_s = Clock.wall_ahead_s
+
+    def ahead(clock: Clock) -> float:
+        return wall_ahead_s(clock) + set_by_s
+
+    monkeypatch.setattr(Clock, "wall_ahead_s", ahead)
+    pulled = await waiting(recorder, lambda pulled: pulled.chunks[-5].part == 4)
+    before, after = ([chunk for chunk in pulled.chunks if chunk.part == part] for part in (3, 4))
+    assert pulled.chunks == before + after
+    assert [chunk.seq for chunk in pulled.chunks] == list(range(7, 7 + len(pulled.chunks)))
+    assert pulled.stopped == {"audio": ""}
+    assert before[-1].at - 1 < after[-1].part_at + set_by_s < before[0].at + PATIENCE_S
+    assert all(0 < chunk.at - chunk.part_at < PATIENCE_S for chunk in pulled.chunks)
+    assert decoded([chunk.content for chunk in after])
 
 
 async def test_an_ffmpeg_that_ends_at_once_is_told_and_not_taken_for_a_recorder(

@@ -22,6 +22,7 @@ from common.wire.manifest import GapCause, Manifest
 from common.wire.messages import AutomaticLeave
 from common.wire.vocabulary import BotState
 from tests.waiting import wait_until
+from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
 from worker.capture.progress import Opened
 from worker.capture.recording import Recording
@@ -49,6 +50,7 @@ class StandIn:
         self.level = 1.0
         self.is_stuck = False
         self._at = 0.0
+        self._clock = Clock(0)
         self._chunks: list[Chunk] = []
         self.seq = 0
 
@@ -61,22 +63,22 @@ class StandIn:
             raise self.trouble
         self.is_open, self.stopped = True, PAUSED if start.paused else ""
         self.seq, self._chunks = start.seq, []
-        self._part = start.parts["audio"] - 1
+        self._part, self._clock = start.parts["audio"] - 1, start.clock
         if not start.paused:
             self._begin(start.cause)
         return self
 
     def _begin(self, cause: GapCause | None) -> None:
         self.begun.append(cause)
-        self._part, self._at = self._part + 1, time.time()
+        self._part, self._at = self._part + 1, self._clock.now()
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
         if not self.is_open:
             raise OSError("there is no recorder")
         self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
         if not self.stopped and not self.is_stuck:
-            media_s = time.time() - self._at
-            chunk = Chunk(self.seq, "audio", self._part, self._at, time.time(), media_s, b"sound", self.begun[-1])
+            now = self._clock.now()
+            chunk = Chunk(self.seq, "audio", self._part, self._at, now, now - self._at, b"sound", self.begun[-1])
             self._chunks.append(chunk)
             self.seq += 1
         return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, self.level)
@@ -127,10 +129,10 @@ class Scene:
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
         )
 
-    def open_spool(self, came_in_at: float) -> Spool | NullSpool:
+    def open_spool(self, came_in_at: float, clock: Clock) -> Spool | NullSpool:
         if self.disk:
             raise self.disk
-        opened = Opened("b1", 1, "room", came_in_at, way=self.stand_in.name)
+        opened = Opened("b1", 1, "room", came_in_at, way=self.stand_in.name, ahead_s=clock.ahead_s)
         is_new = not self.folder.exists()
         self.spool = Spool.create(self.folder, opened) if is_new else Spool.find(self.folder)
         return self.spool
@@ -484,3 +486,27 @@ async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_
 
 def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
+async def test_a_wall_clock_that_is_set_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    scene, wall = Scene(tmp_path), time.time
+    began = time.time()
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: wall() + set_by_s)
+            scene.recording.pause(paused=True)
+            await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+            scene.recording.pause(paused=False)
+            await wait_until(lambda: 1 in scene.heard)
+            scene.recording.end()
+    made = scene.made
+    [gap] = made.gaps
+    assert made.ended_at
+    assert (gap.cause, [part.number for part in made.parts]) == ("paused", [0, 1])
+    times = [made.began_at, gap.began_at, gap.ended_at, made.parts[1].began_at, made.ended_at]
+    assert times == sorted(times)
+    assert began <= made.began_at < made.ended_at <= wall(), "as it was when the bot came in"

@@ -75,7 +75,7 @@ async def test_the_gap_at_the_end_has_the_cause_for_which_the_recorder_stopped(
     spool = Spool.create(tmp_path / "b1@1", Opened("b1", 1, "room", time.time() - BEFORE_S - 1))
     page: Page = object()  # pyright: ignore[reportAssignmentType]
     recording = Recording(
-        spool=lambda _came_in_at: spool,
+        spool=lambda _came_in_at, _clock: spool,
         ways=[StandIn(stopped)],
         options=CaptureOptions(("audio",), 96, 0, 0, 0, 0),
         page=lambda: page,

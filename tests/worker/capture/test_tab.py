@@ -17,6 +17,7 @@ from common.wire.manifest import Kind
 from lab.recorded.received import listen
 from tests.waiting import PATIENCE_S
 from tests.worker.capture.test_pictures import beeps, later_s
+from worker.capture.clock import Clock
 from worker.capture.making import sound
 from worker.capture.making.work import Stream
 from worker.capture.tab import MOST_UNANSWERED, TabRecorder, TabWay
@@ -65,18 +66,20 @@ def renderers(chromium: Chromium) -> list[int]:
     return [pid for pid in group if "--type=renderer" in processes.command_line(pid)]
 
 
-async def recorder_of(page: Page, *kinds: Kind) -> Recorder:
+async def recorder_of(page: Page, *kinds: Kind, clock: Clock | None = None) -> TabRecorder:
     options = CaptureOptions(kinds or ("audio",), 96, 1000, 640, 360, 15)
     parts: dict[Kind, int] = dict.fromkeys(options.kinds, 0)
-    return await TabWay().open(page, Start(options, 600, 500, parts, 0, None, paused=False))
+    start = Start(options, 600, 500, parts, 0, None, paused=False, clock=clock or Clock.by_wall())
+    return await TabWay().open(page, start)
 
 
-async def pulled_until(recorder: Recorder, media_s: float) -> Pulled:
-    """All chunks, none of them confirmed, once there is one that begins then or later."""
+async def pulled_until(recorder: Recorder, media_s: float, part: int = 0) -> Pulled:
+    """All chunks, none of them confirmed, once there is one of that part that begins then or later."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             pulled = await recorder.pull(0, 600, None)
-            if pulled.chunks and pulled.chunks[-1].media_s >= media_s:
+            last = pulled.chunks[-1] if pulled.chunks else None
+            if last and last.part == part and last.media_s >= media_s:
                 return pulled
             await asyncio.sleep(0.3)
 
@@ -173,3 +176,19 @@ async def test_a_page_in_a_window_keeps_its_size_under_the_bar_that_says_that_it
         assert await page.evaluate("[innerWidth, innerHeight]") == [640, 360]
     finally:
         await chromium.kill()
+
+
+async def test_its_times_are_those_of_the_recordings_clock_whoever_sets_the_wall_clock(page: Page) -> None:
+    await page.set_content(BEEPING)
+    clock = Clock(Clock.by_wall().ahead_s - 3600)  # the wall clock was set forward by an hour
+    recorder = await recorder_of(page, clock=clock)
+    before = (await pulled_until(recorder, 0.5)).chunks[-1]
+    await recorder.tab.evaluate("{ const wall = Date.now; Date.now = () => wall() - 7_200_000; }")
+    await pulled_until(recorder, before.media_s + 1)
+    await recorder.pause()
+    await recorder.resume("paused")
+    chunks = (await pulled_until(recorder, 0, part=1)).chunks
+    times = [chunk.at for chunk in chunks]
+    assert times == sorted(times)
+    assert clock.now() - 2 * PATIENCE_S < times[0] <= times[-1] <= clock.now()
+    assert chunks[-1].part_at > next(chunk.at for chunk in reversed(chunks) if chunk.part == 0) - 0.1
