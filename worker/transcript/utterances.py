@@ -253,7 +253,7 @@ def moved(known: Sequence[str], shown: Sequence[str], begins: int = 0) -> int | 
     revised = min(REVISED_WORDS, max(0, len(known) - max(0, begins)))
 
     def is_enough(same: int, compared: int) -> bool:
-        return compared - same <= compared // 2 + revised
+        return compared - same <= max(compared // 2, revised)
 
     pairs = enumerate(zip(known, shown, strict=False))
     unchanged = next((place for place, (one, other) in pairs if one != other), min(len(known), len(shown)))

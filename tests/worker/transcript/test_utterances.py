@@ -192,6 +192,27 @@ def test_a_text_that_has_nothing_of_the_last_one_is_another_utterance() -> None:
     assert finals(follow(*looks)) == [("Ann", "the first thing I want to say"), ("Ann", "completely different words")]
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_another_utterance_in_the_same_place_may_begin_with_the_same_words(pauses: bool) -> None:
+    first, second = "I think that we should ship it before Friday or not at all", "I think Ben has a question for us"
+    looks = [*growing(first), *([[block(first)]] * 6 if pauses else []), *growing(second)]
+    assert finals(follow(*looks)) == [("Ann", first), ("Ann", second)]
+
+
+def test_a_last_word_that_is_taken_back_is_not_said() -> None:
+    looks = [[block("we ship")], [block("we ship it uh")], [block("we ship it")]]
+    assert finals(follow(*looks)) == [("Ann", "we ship it")]
+
+
+def test_what_is_corrected_before_the_current_utterance_moves_it_and_is_not_said_again() -> None:
+    utterances, said = UtteranceBuilder(), list[UtteranceUpdate]()
+    for at, text in enumerate(
+        [SENTENCE, SENTENCE, f"Well {SENTENCE} and then we rest", f"{SENTENCE} and then we rest"]
+    ):
+        said += utterances.look(at * 2.0, [block(text)])
+    assert finals([*said, *utterances.end()]) == [("Ann", SENTENCE), ("Ann", "and then we rest")]
+
+
 def test_who_never_pauses_is_told_in_pieces() -> None:
     text = " ".join(f"word{number}" for number in range(150))
     said = finals(follow(*growing(text)))
