@@ -241,6 +241,7 @@ async def answer_gone(_: web.Request) -> web.Response:
 
 
 @installed
+@pytest.mark.long
 async def test_each_fault_that_is_provoked_turns_up_in_the_alert_that_is_for_it(
     own_redis: RedisServer, prefix: str, tmp_path: Path
 ) -> None:
