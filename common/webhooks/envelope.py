@@ -60,7 +60,7 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
         name, message = _EVENTS[state]
         events = [_Event(name, name, change["status"], message, 200)]
     if change.get("done"):
-        events.append(_done(Reason(change["reason"])))
+        events.append(_done(Reason(change["reason"]), record))
     return [_delivery(entry_id, event, change, record, url) for event in events]
 
 
@@ -117,14 +117,14 @@ def _recorded(what: str, change: Mapping[str, str], record: Record) -> list[_Eve
     status = change["status"]
     if what == "recording":
         return [_Event("bot.recording", "bot.recording", "Recording", "The meeting is being recorded.", 200)]
-    unmade = what != "completed"
+    unmade = (change.get("why") or _UNMADE) if what != "completed" else ""
     manifest = _artefact("manifest.completed", "manifest_status", what, status, "The manifest is there.")
-    events = [_skipped("manifest", status, _UNMADE) if unmade else manifest]
+    events = [_failed("manifest", status, unmade) if unmade else manifest]
     ends = change["state"] == BotState.STOPPED and change["before"] != "skipped"
     audio, video = change["audio"], change["video"] or ("skipped" if record.video else "")
-    events += _made("audio", audio or "skipped", status, unmade=unmade)
+    events += _made("audio", audio or "skipped", status, unmade)
     events += _no_transcript(change, record) if ends else []
-    events += _made("video", video, status, unmade=unmade) if video else []
+    events += _made("video", video, status, unmade) if video else []
     return events
 
 
@@ -135,14 +135,22 @@ def _permission(what: str, status: str) -> _Event:
     return _Event(name, name, status, message, 200 if is_allowed else 500)
 
 
-def _made(kind: str, made: str, status: str, *, unmade: bool) -> list[_Event]:
-    why = _UNMADE if unmade else "none was recorded"
-    text = f"The {kind} is there." if made == "processed" else f"There is no {kind}: {why}."
+def _made(kind: str, made: str, status: str, unmade: str) -> list[_Event]:
+    """`unmade`: why no files were made of what was recorded."""
+    if unmade:
+        return [_failed(kind, status, unmade)]
+    text = f"The {kind} is there." if made == "processed" else f"There is no {kind}: none was recorded."
     return [_artefact(f"{kind}.{made}", f"{kind}_status", made, status, text)]
 
 
-def _skipped(kind: str, status: str, why: str = _UNRECORDED) -> _Event:
-    return _artefact(f"{kind}.skipped", f"{kind}_status", "skipped", status, f"There is no {kind}: {why}.")
+def _skipped(kind: str, status: str) -> _Event:
+    return _artefact(f"{kind}.skipped", f"{kind}_status", "skipped", status, f"There is no {kind}: {_UNRECORDED}.")
+
+
+def _failed(kind: str, status: str, why: str) -> _Event:
+    """The webhook of a file that there should be, and is not."""
+    name, more = f"{kind}.skipped", {f"{kind}_status": "skipped", "status": "error"}
+    return _Event(name, name, status, f"There is no {kind}: {why}.", 200, more)
 
 
 def _no_transcript(change: Mapping[str, str], record: Record) -> list[_Event]:
@@ -187,8 +195,10 @@ def _artefact(name: str, field: str, word: str, status: str, text: str) -> _Even
     return _Event(name, name, status, text, 200, {field: word, "status": "success"})
 
 
-def _done(reason: Reason) -> _Event:
-    return _Event("bot.done", "bot.done", "Done", _DONE, _end_code(reason))
+def _done(reason: Reason, record: Record) -> _Event:
+    """With the code of a failure, too, if there should be files of a recording, and are not."""
+    code = 500 if record.manifest_status == "skipped" else _end_code(reason)
+    return _Event("bot.done", "bot.done", "Done", _DONE, code)
 
 
 def _end_code(reason: Reason) -> int:

@@ -125,10 +125,6 @@ def recorded(what: str, state: str, audio: str, video: str, before: str = "recor
             recorded("completed", "stopped", "", "processed"),
             ["manifest.completed", "audio.skipped", "transcription.skipped", "video.processed"],
         ),
-        (
-            recorded("skipped", "stopped", "skipped", ""),
-            ["manifest.skipped", "audio.skipped", "transcription.skipped"],
-        ),
         (recorded("completed", "stopped", "processed", "", "skipped"), ["manifest.completed", "audio.processed"]),
         (recorded("completed", "leaving", "processed", ""), ["manifest.completed", "audio.processed"]),
     ],
@@ -222,9 +218,24 @@ def test_of_a_meeting_that_is_written_down_the_end_leaves_to_the_transcript_what
 
 def test_files_that_nobody_made_in_time_may_still_come_and_bot_done_says_so() -> None:
     given_up = {**recorded("skipped", "stopped", "skipped", ""), "done": "1"}
-    made = bodies(made_of("1-0", given_up, RECORD))
+    made = bodies(made_of("1-0", given_up, {**RECORD, "manifest_status": "skipped"}))
     assert "in time" in made[0]["message"]
+    assert [body["event"] for body in made if body.get("status") == "error"] == ["manifest.skipped", "audio.skipped"]
     assert "still come" in made[-1]["message"]
+    assert made[-1]["status_code"] == 500
+
+
+def test_files_that_could_not_be_made_are_told_of_as_that_with_the_cause() -> None:
+    given_up = {**recorded("skipped", "stopped", "skipped", "skipped"), "why": "no file was made (exit 1): MemoryError"}
+    made = bodies(made_of("1-0", given_up, RECORD))
+    assert [body["event"] for body in made] == [
+        "manifest.skipped", "audio.skipped", "transcription.skipped", "video.skipped",
+    ]  # fmt: skip
+    for body in (made[0], made[1], made[3]):
+        kind, _, _ = body["event"].partition(".")
+        assert body["message"] == f"There is no {kind}: no file was made (exit 1): MemoryError."
+        assert (body["status"], body[f"{kind}_status"], body["status_code"]) == ("error", "skipped", 200)
+    assert made[2]["status"] == "success"
 
 
 def test_who_asked_for_video_is_told_that_there_is_none() -> None:
