@@ -44,6 +44,7 @@ class Receiver:
         self._changes = 0
         self._news = asyncio.Event()
         self._closed = False
+        self._unmade = ""
         self.untold = 0
         if job.callback_url and not settings.secrets:
             log.warning("webhooks_unsigned", detail="receivers cannot tell who sent them: set webhooks.secrets")
@@ -65,6 +66,8 @@ class Receiver:
                 )
             case PermissionSeen(allowed=allowed, at=at):
                 self._change(at, {"permission": "allowed" if allowed else "denied"})
+            case BotRecorded(unmade=why) if why:
+                self._unmade = why
             case BotRecorded(finished=finished, at=at):
                 what = "completed" if finished else "recording"
                 self._recorded(at, what, event.status_of("audio"), event.status_of("video"))
@@ -76,12 +79,13 @@ class Receiver:
         said = self._record
         if said.state is BotState.STOPPED and said.manifest_status == "recording":
             audio, video = ("skipped" if status else "" for status in (said.audio_status, said.video_status))
-            self._recorded(time.time(), "skipped", audio, video)
+            self._recorded(time.time(), "skipped", audio, video, self._unmade)
         self._closed = True
         self._news.set()
 
-    def _recorded(self, at: float, what: str, audio: str, video: str) -> None:
-        recording = {"recorded": what, "audio": audio, "video": video, "before": self._record.manifest_status}
+    def _recorded(self, at: float, what: str, audio: str, video: str, why: str = "") -> None:
+        before = self._record.manifest_status
+        recording = {"recorded": what, "audio": audio, "video": video, "before": before, "why": why}
         self._change(at, recording, manifest_status=what, audio_status=audio, video_status=video)
 
     def _change(self, at: float, more: Mapping[str, str] = MappingProxyType({}), **fields: str) -> None:

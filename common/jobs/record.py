@@ -181,6 +181,8 @@ class Record(Job, frozen=True, kw_only=True):
             " `expired` when it was deleted because its time was over"
         ),
     ] = ""
+    unmade_by: Annotated[str, _is("the VM that said last that it can make no files of its recording")] = ""
+    unmade_why: Annotated[str, _is("why it cannot; empty once they are made")] = ""
     recorded_attempt: Annotated[int, _is("the latest attempt that was recorded")] = 0
     audio_status: Annotated[
         str, _is("of the meeting's sound: empty, `recording`, then `processed`, or `skipped` if there is none")

@@ -319,7 +319,9 @@ class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are; `first_gaps`: the first
     ones. `stored_bytes`: the files' size in the store. `missing_s`: how much of the sound was not recorded, but for
-    what somebody paused or the meeting did not permit.
+    what somebody paused or the meeting did not permit. `unmade`: why this VM makes no files of it, after all tries;
+    another one may, of what the store has. Managers that do not know this word take it for a recording that begins,
+    which they know of.
     """
 
     vm_id: str
@@ -334,6 +336,7 @@ class BotRecorded(Message, frozen=True):
     video_s: float = 0.0
     missing_s: float = 0.0
     first_gaps: tuple[Gap, ...] = ()
+    unmade: str = ""
 
     def status_of(self, kind: Kind) -> str:
         """The value of the bot's record for that kind from then on; empty: unchanged."""

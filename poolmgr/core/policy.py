@@ -66,14 +66,16 @@ def surplus(vm: Vm, settings: PoolSettings, *, display: bool = False) -> int:
     return (displays if display else len(vm.idle) - displays) - target(vm, settings, display=display)
 
 
-def vm_to_finish(vms: Iterable[Vm], own: str) -> str | None:
+def vm_to_finish(vms: Iterable[Vm], own: str, unmade_by: str = "") -> str | None:
     """Which VM makes the files of a recording that its own VM has not made: that one if it is there, whose disk may
-    have more than the store; else one with the fewest bots. None: there is none now.
+    have more than the store; else one with the fewest bots. The one that said last that it cannot (`unmade_by`) is
+    asked again only if there is no other. None: there is none now.
     """
     there = [vm for vm in vms if not (vm.silent or vm.lost)]
-    if any(vm.vm_id == own for vm in there):
+    if own != unmade_by and any(vm.vm_id == own for vm in there):
         return own
-    others = [vm for vm in there if vm.takes_work]
+    takers = [vm for vm in there if vm.takes_work]
+    others = [vm for vm in takers if vm.vm_id != unmade_by] or takers
     return min(others, key=lambda vm: vm.bots).vm_id if others else None
 
 

@@ -20,10 +20,10 @@ async def tend_recordings(
     due: DueRecordings,
     store: Callable[[], Store | None],
     clock: Clock,
-    vm_to_finish: Callable[[str], str | None],
+    vm_to_finish: Callable[[str, str], str | None],
 ) -> None:
     """Run until it is cancelled. A deletion that fails is tried again a minute later. `vm_to_finish`: gets the VM of a
-    bot, and says which VM is to make what that one has not made.
+    bot, and the one that said last that it can make no files, and says which VM is to make what is not made.
     """
     while True:
         now = clock.wall()
@@ -34,7 +34,7 @@ async def tend_recordings(
                     _log.warning("recording_unmade", bot_id=one.bot_id)
                 if one.transcript:
                     _log.warning("transcript_unmade", bot_id=one.bot_id)
-            elif vm_id := vm_to_finish(one.vm_id):
+            elif vm_id := vm_to_finish(one.vm_id, one.unmade_by):
                 await due.order(one, vm_id, now)
                 if one.recording:
                     _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)

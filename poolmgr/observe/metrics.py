@@ -214,7 +214,7 @@ class Metrics:
                 self._retired.labels(decision.why).inc()
                 if decision.by_force:
                     self._overdue.labels("worker_forced").inc()
-            case NoteRecorded(event=BotRecorded() as event):
+            case NoteRecorded(event=BotRecorded() as event) if not event.unmade:
                 made = "processed" if event.audio_s or event.video_s else "skipped"
                 self._recordings.labels(made if event.finished else "begun").inc()
                 self._recording_gaps.inc(event.gaps)

@@ -313,6 +313,10 @@ def recorded(
 ) -> bool: ...
 
 
+@SCRIPTS.script("story", FENCE)
+def recording_unmade(*, bot: Key, story: Key, attempt: int, vm_id: str, why: str, entry: bytes) -> bool: ...
+
+
 @SCRIPTS.script("story", "awaited", "expiring", "outbox", "done", FENCE)
 def transcribed(
     *,

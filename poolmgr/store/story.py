@@ -27,6 +27,7 @@ from poolmgr.core.decisions import (
 from poolmgr.store.keys import Keys
 
 UNMADE: Final = "unmade"
+UNMADE_THERE: Final = "unmade_there"
 EXPIRED: Final = "expired"
 TAKEN_OVER: Final = "taken_over"
 
@@ -155,6 +156,8 @@ def _by_agent(event: _ByAgent) -> Entry:
         case BotSaw(screen=screen, rule=rule, did=did):
             return Entry(at, What.SAW, attempt, screen=screen, rule=rule, did=did)
         case BotRecorded(finished=finished, gaps=gaps, video_s=video_s):
+            if event.unmade:
+                return Entry(at, What.RECORDED, attempt, vm_id=event.vm_id, why=UNMADE_THERE, detail=event.unmade[:500])
             audio_s = event.audio_s if finished else None
             made = Entry(at, What.RECORDED, attempt, audio_s=audio_s, gaps=gaps, video_s=video_s)
             return msgspec.structs.replace(made, first_gaps=event.first_gaps)

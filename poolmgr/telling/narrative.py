@@ -14,7 +14,7 @@ from poolmgr.core.load import JobKind, expected_processors, kind_of
 from poolmgr.core.model import Vm
 from poolmgr.core.policy import bears
 from poolmgr.store.reading.views import Standing, VmView
-from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
+from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, UNMADE_THERE, Entry, What
 
 WHOSE: Final = {
     Attribution.HOST: "the host's doing",
@@ -133,6 +133,8 @@ def _recorded(entry: Entry) -> str:
         return "what was kept of its meeting was deleted: its time was over"
     if entry.why == TAKEN_OVER:
         return f"its VM has made no files of its recording: VM {entry.vm_id} is to make them of what is in the store"
+    if entry.why == UNMADE_THERE:
+        return f"VM {entry.vm_id} can make no files of its recording: {entry.detail}"
     if entry.why == UNMADE:
         return "no agent has made files of its recording in time: what there is of it is kept as long as they would be"
     if entry.audio_s is None:

@@ -231,3 +231,11 @@ def test_files_that_do_not_come_are_made_where_the_disk_is_or_where_fewest_bots_
         return made
 
     assert vm_to_finish([vm(vm_id, **facts) for vm_id, facts in vms.items()], "own") == chosen
+
+
+def test_files_that_a_vm_cannot_make_another_one_makes_if_there_is_one() -> None:
+    vms = [Vm(vm_id, "s", NOW) for vm_id in ("own", "b", "c")]
+    assert vm_to_finish(vms, "own", "own") in ("b", "c")
+    assert vm_to_finish(vms[1:], "own", "b") == "c"
+    assert vm_to_finish(vms, "own", "b") == "own"
+    assert vm_to_finish(vms[:1], "own", "own") == "own", "of what the store has, which it may not have tried"

@@ -68,7 +68,7 @@ class Fleet:
 
     async def handed_on(self, vm_id: str, at: float) -> FinishRecording:
         """What the leader orders that VM at `at`."""
-        async with tending(self.world, self.store, At(at), lambda _: vm_id) as said:
+        async with tending(self.world, self.store, At(at), lambda _, __: vm_id) as said:
             await wait_until(lambda: of(said, "transcript_handed_on"))
         [(_, fields)] = await self.world.redis.xrange(self.world.keys.commands(vm_id))
         order = codec.decode_command(fields[b"m"])

@@ -44,7 +44,7 @@ class At(Clock):
 
 @asynccontextmanager
 async def tending(
-    world: World, store: Store | None, clock: Clock, vm_to_finish: Callable[[str], str | None] = lambda _: None
+    world: World, store: Store | None, clock: Clock, vm_to_finish: Callable[[str, str], str | None] = lambda _, __: None
 ) -> AsyncGenerator[Said]:
     """The loop beside the test, with what it logs."""
     due = DueRecordings(world.redis, world.keys, 1)
@@ -120,7 +120,8 @@ async def test_what_its_own_vm_does_not_make_another_one_is_to_make_as_soon_as_t
     await recorded(hand, "b1")
     asked, there = list[str](), list[str]()
 
-    def vm_to_finish(own: str) -> str | None:
+    def vm_to_finish(own: str, unmade_by: str) -> str | None:
+        assert not unmade_by
         asked.append(own)
         return next(iter(there), None)
 
@@ -155,7 +156,7 @@ async def test_a_transcript_without_a_recording_is_handed_on_and_given_up_like_o
     await hand.end("b1")
     ended_at = hand.at + 60
     clock = At(ended_at + TAKEN_OVER_AFTER_S)
-    async with tending(world, store, clock, lambda _: "vm-z") as said:
+    async with tending(world, store, clock, lambda _, __: "vm-z") as said:
         await wait_until(lambda: of(said, "transcript_handed_on"))
         clock.now = ended_at + MADE_WITHIN_S
         await wait_until(lambda: of(said, "transcript_unmade"))

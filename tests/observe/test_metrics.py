@@ -55,6 +55,7 @@ def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> No
     for finished, audio_s, gaps in ((False, 0.0, 0), (True, 60.0, 2), (True, 0.0, 1)):
         event = BotRecorded("vm", "b", 1, 0.0, finished, audio_s, gaps, missing_s=audio_s / 40)
         metrics.decided(NoteRecorded(event))
+    metrics.decided(NoteRecorded(BotRecorded("vm", "b", 1, 0.0, unmade="no file was made")))
     steps = ("begun", "processed", "skipped")
     counts = [metrics.registry.get_sample_value("poolmgr_recordings_total", {"step": step}) for step in steps]
     assert counts == [1, 1, 1]

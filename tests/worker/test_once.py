@@ -196,19 +196,26 @@ def receiver_of(url: str) -> Receiver:
     return Receiver(job, WebhookSettings(secrets=[SECRET], allow_http=True, allowed_networks=["127.0.0.0/8"]), "test")
 
 
+@pytest.mark.parametrize(
+    ("why", "told"), [("", "nobody has made files of its recording in time"), ("no file was made", "no file was made")]
+)
 async def test_files_that_nobody_made_in_time_are_told_of_as_skipped_and_then_all_is_done(
-    inbox: tuple[Inbox, str],
+    inbox: tuple[Inbox, str], why: str, told: str
 ) -> None:
     box, url = inbox
     receiver = receiver_of(url)
     receiver.tell(BotMoved("vm", "w", "b", 1, time.time(), BotState.IN_MEETING))
     receiver.tell(BotRecorded("vm", "b", 1, time.time()))
     receiver.tell(BotEnded("vm", "w", "b", 1, time.time(), Reason.EVERYONE_LEFT))
+    if why:
+        receiver.tell(BotRecorded("vm", "b", 1, time.time(), unmade=why))
     receiver.close()
     async with asyncio.timeout(PATIENCE_S):
         await receiver.run(asyncio.Event())
     skipped = ["manifest.skipped", "audio.skipped", "transcription.skipped"]
     assert box.events == ["bot.inmeeting", "bot.recording", "bot.stopped", *skipped, "bot.done"]
+    messages = [body["message"] for body in box.bodies[3:5]]
+    assert messages == [f"There is no manifest: {told}.", f"There is no audio: {told}."]
 
 
 async def test_that_the_meeting_permits_no_recording_and_that_it_permits_it_again_is_told(

@@ -514,7 +514,9 @@ class Recordings:
             log.warning("recording_unstored", error=text[:_MOST_WARNING_CHARS])
 
     def _put_aside(self, folder: Path, error: Exception) -> bool:
-        """Give up a recording: move its folder aside, and report that no file comes. False: it could not be moved."""
+        """Give up a recording: move its folder aside, and report that this VM makes no file. False: it could not be
+        moved.
+        """
         log.error("recording_spoiled", recording=folder.name, error=str(error)[:_MOST_WARNING_CHARS])
         try:
             _move_aside(folder)
@@ -524,7 +526,8 @@ class Recordings:
         self._tries.pop(folder.name, None)
         self._told_store.pop(folder.name, None)
         if whose := parse_name(folder.name):
-            self._report(BotRecorded(self._vm_id, *whose, time.time(), finished=True, gaps=1))
+            why = str(error)[:_MOST_WARNING_CHARS] or type(error).__name__
+            self._report(BotRecorded(self._vm_id, *whose, time.time(), unmade=why))
         return True
 
 

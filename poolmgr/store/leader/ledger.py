@@ -304,6 +304,15 @@ class Ledger:
 
     def _recorded(self, event: messages.BotRecorded, at: float) -> Call[bool]:
         k, bot_id = self._keys, event.bot_id
+        if event.unmade:
+            return scripts.recording_unmade(
+                bot=k.bot(bot_id),
+                story=k.story(bot_id),
+                attempt=event.attempt,
+                vm_id=event.vm_id,
+                why=event.unmade,
+                entry=story.entry_of(event, at),
+            )
         status = "completed" if event.finished else "recording"
         return scripts.recorded(
             bot=k.bot(bot_id),

@@ -24,8 +24,8 @@ _LIVE_LOOK_S: Final = 60.0
 
 class Unmade(NamedTuple):
     """A bot of whose meeting an agent should have made something: of that attempt. `ended_at`: the bot's end;
-    `recording`, `transcript`: whether its files are, and whether it is waited for. All but the id are empty if nothing
-    is waited for any more.
+    `recording`, `transcript`: whether its files are, and whether it is waited for. `unmade_by`: the VM that said last
+    that it can make no files. All but the id are empty if nothing is waited for any more.
     """
 
     bot_id: str
@@ -34,6 +34,7 @@ class Unmade(NamedTuple):
     ended_at: float = 0.0
     recording: bool = False
     transcript: bool = False
+    unmade_by: str = ""
 
     def is_given_up(self, now: float) -> bool:
         return now >= self.ended_at + MADE_WITHIN_S
@@ -66,7 +67,9 @@ class DueRecordings:
             transcribed = (said.transcribed_attempt or said.attempt) if is_written else 0
             for attempt in sorted({recorded, transcribed} - {0}) if said.stopped_at else ():
                 ended_at, of = epoch(said.stopped_at), (recorded == attempt, transcribed == attempt)
-                found.append(Unmade(bot_id, attempt, said.vm_id, ended_at, *of))
+                found.append(
+                    Unmade(bot_id, attempt, said.vm_id, ended_at, *of, said.unmade_by if recorded == attempt else "")
+                )
             if not found or found[-1].bot_id != bot_id:
                 found.append(Unmade(bot_id))
         return found

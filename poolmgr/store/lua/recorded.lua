@@ -16,6 +16,7 @@ redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audi
 if manifest_status ~= 'skipped' then
   local stage = manifest_status == 'recording' and 'recording_at' or 'files_at'
   redis.call('HSET', bot, 'recorded_attempt', attempt, stage, at)
+  redis.call('HDEL', bot, 'unmade_by', 'unmade_why')
 end
 if is_anew then redis.call('ZREM', expiring, bot_id) end
 relate(story, entry)
@@ -31,5 +32,6 @@ if audio_status == 'processed' or video_status == 'processed' then
 end
 call_back(outbox, bot, bot_id, attempt, at,
   {'recorded', manifest_status, 'audio', audio_status, 'video', video_status, 'before', before,
+  'why', redis.call('HGET', bot, 'unmade_why') or '',
   'done', state == STOPPED and conclude(bot, at) or ''})
 return 1

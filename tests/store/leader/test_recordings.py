@@ -123,6 +123,25 @@ async def test_another_vm_is_told_to_make_the_files_as_long_as_they_are_to_be_ma
         await DueRecordings(redis, keys, 0).order(one, "vm3", now)
 
 
+async def test_what_a_vm_cannot_make_another_one_is_to_make_and_if_nobody_does_the_cause_is_told(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    unmade = BotRecorded("vm1", "b1", 1, NOW + 300, unmade="no file was made")
+    await ledger.apply([NoteRecorded(unmade), NoteRecorded(replace(unmade, attempt=2, vm_id="vm9"))], NOW)
+    [one] = await due.unmade(NOW + 60 + TAKEN_OVER_AFTER_S)
+    assert (one.recording, one.unmade_by) == (True, "vm1")
+    assert sentence((await Views(redis, keys).story("b1"))[-1]) == (
+        "VM vm1 can make no files of its recording: no file was made"
+    )
+    until = NOW + 60 + MADE_WITHIN_S
+    await due.give_up(one, until)
+    [*_, (_, last)] = await redis.xrange(keys.outbox)
+    assert (last[b"recorded"], last[b"why"]) == (b"skipped", b"no file was made")
+    await ledger.apply([NoteRecorded(FINISHED), NoteRecorded(unmade)], until + 1)
+    assert await redis.hmget(keys.bot("b1"), "manifest_status", "unmade_by", "unmade_why") == [b"completed", None, None]
+
+
 async def test_who_makes_the_files_is_told_whether_a_transcript_is_waited_for_and_it_is_made_of_the_sound_if_need_be(
     redis: Any, keys: Keys
 ) -> None:

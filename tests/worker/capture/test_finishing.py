@@ -34,6 +34,8 @@ from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
+from worker.capture.making.maker import Maker
+from worker.capture.making.work import Work, WorkResult
 from worker.capture.progress import Began, Chunk, Closed, Opened, Paused
 from worker.capture.recording import Recording
 from worker.capture.recordings import (
@@ -679,6 +681,27 @@ async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwh
     assert (await finish(recorded)).audio
 
 
+async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recording(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+    run, tries = Maker._run, list[Work]()  # pyright: ignore[reportPrivateUsage]
+
+    async def run_on_a_full_disk(maker: Maker, work: Work, recorded_s: float) -> WorkResult:
+        tries.append(work)
+        is_full = len(tries) <= 4
+        return await run(maker, msgspec.structs.replace(work, audio="/dev/full") if is_full else work, recorded_s)
+
+    monkeypatch.setattr(Maker, "_run", run_on_a_full_disk)
+    spooled(recorded.folder, 1000.5)
+    with capture_logs() as logs:
+        assert (await finish(recorded)).audio
+    assert len(tries) == 5
+    assert [report.unmade for report in recorded.reports] == [""]
+    assert {log["error"] for log in logs if "error" in log} == {"[Errno 28] no file was made: the disk is full"}
+
+
 async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_one_waiting(recorded: Recorded) -> None:
     broken = recorded.folder / name_of("b0", 1)
     broken.mkdir(parents=True)
@@ -690,9 +713,10 @@ async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_
     assert [name.partition("-")[0] for name in left] == ["b00@1", "b0@1"]
     assert all(name.endswith(".spoiled") for name in left)
     assert {(report.bot_id, report.finished, report.audio_s) for report in recorded.reports} >= {
-        ("b0", True, 0.0),
-        ("b00", True, 0.0),
+        ("b0", False, 0.0),
+        ("b00", False, 0.0),
     }
+    assert {report.bot_id for report in recorded.reports if report.unmade} == {"b0", "b00"}
 
 
 async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
@@ -724,7 +748,8 @@ async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
     async with finishing(recorded):
         await wait_until(lambda: bool(recorded.reports), MAKING_S)
     [reports] = recorded.reports
-    assert (reports.bot_id, reports.attempt, reports.finished, reports.audio_s) == ("b1", 1, True, 0.0)
+    assert (reports.bot_id, reports.attempt, reports.finished) == ("b1", 1, False)
+    assert "no file was made" in reports.unmade
     assert [path.suffix for path in recorded.folder.iterdir()] == [SPOILED]
     assert len(recorded.segments) == 2, "what the store has it keeps"
 

@@ -3,7 +3,9 @@ file of each kind (process.py), and puts the files into the store.
 """
 
 import asyncio
+import errno
 import hashlib
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -171,6 +173,8 @@ class Maker:
         except TimeoutError as error:
             raise FilesNotMadeError(f"no file was made within {deadline_s:.0f} s") from error
         except msgspec.DecodeError as error:
+            if process.returncode == os.EX_CANTCREAT:
+                raise OSError(errno.ENOSPC, "no file was made: the disk is full") from error
             last = complaint.decode(errors="replace").strip().splitlines()[-1:]
             raise FilesNotMadeError(f"no file was made (exit {process.returncode}): {''.join(last)[:200]}") from error
         finally:

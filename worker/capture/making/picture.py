@@ -15,7 +15,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 
 from worker.capture.making.stills import Stills
-from worker.capture.making.work import Stream, VideoReport
+from worker.capture.making.work import NO_ROOM, Stream, VideoReport
 
 CLOCK: Final = 90_000
 """Ticks a second of the video's clock. A picture of any usual rate lasts a whole number of them."""
@@ -131,7 +131,7 @@ def make(
             for picture in _pictures(stream, writer):
                 writer.put(picture)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be undamaged
+            if getattr(error, "errno", None) in (errno.ENOMEM, *NO_ROOM):  # the stream itself may be undamaged
                 raise
             unreadable.append(place)
     writer.close(round(ends_s * CLOCK))

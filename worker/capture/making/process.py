@@ -1,5 +1,5 @@
 """Makes the files of a recording, as a process: `python -m worker.capture.making.process`. It reads a Work on its
-standard input, and writes a WorkResult on its standard output.
+standard input, and writes a WorkResult on its standard output. Where the disk is full it exits with EX_CANTCREAT.
 
 A recording may be damaged or hostile. In a process with limited memory it can harm neither the agent nor the machine.
 """
@@ -21,7 +21,7 @@ from worker.capture.making.sound import Silence
 from worker.capture.making.stills import Screenshots, Stills, Strip
 from worker.capture.making.tracks import Made
 from worker.capture.making.waveform import Waveform
-from worker.capture.making.work import Work, WorkResult
+from worker.capture.making.work import NO_ROOM, Work, WorkResult
 
 _NICENESS: Final = 10
 
@@ -30,7 +30,9 @@ def make(work: Work) -> WorkResult:
     folder, waveform = Path(work.folder), Waveform()
     try:
         of_tracks = tracks.make(work.packets, work.began_at, folder, work.turns)
-    except av.error.FFmpegError:  # the recording of the whole is there without them
+    except av.error.FFmpegError as error:  # the recording of the whole is there without them
+        if error.errno in NO_ROOM:
+            raise
         of_tracks = Made([], list(range(len(work.packets))), [])
     audio, unread_audio = None, list[int]()
     if work.audio:
@@ -63,7 +65,13 @@ def main() -> None:
     os.nice(_NICENESS)
     os.umask(0o077)
     av.logging.set_level(None)
-    sys.stdout.buffer.write(msgspec.json.encode(make(work)))
+    try:
+        made = make(work)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            sys.exit(os.EX_CANTCREAT)
+        raise
+    sys.stdout.buffer.write(msgspec.json.encode(made))
 
 
 if __name__ == "__main__":

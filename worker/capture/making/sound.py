@@ -17,7 +17,7 @@ import av.error
 from av.filter import Graph
 
 from worker.capture.making.in_step import Packet, in_step
-from worker.capture.making.work import AudioReport, Stream
+from worker.capture.making.work import NO_ROOM, AudioReport, Stream
 
 RATE: Final = 48_000
 JITTER_S: Final = 0.002
@@ -139,7 +139,7 @@ def make(
         try:
             _copy(stream, writer, patches)
         except (av.error.FFmpegError, IndexError, ValueError) as error:
-            if getattr(error, "errno", None) == errno.ENOMEM:  # the stream itself may be undamaged
+            if getattr(error, "errno", None) in (errno.ENOMEM, *NO_ROOM):  # the stream itself may be undamaged
                 raise
             unreadable.append(place)
     writer.close()

@@ -2,9 +2,15 @@
 not load the libraries of that process.
 """
 
+import errno
+from typing import Final
+
 import msgspec
 
 from common.wire.minutes import Turn
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk answers. That passes, and says nothing of the recording."""
 
 
 class Stream(msgspec.Struct, frozen=True):
