@@ -4,6 +4,8 @@ Every call has a deadline and raises StoreError, whose text says what failed and
 """
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,14 +68,22 @@ class Store:
             raise StoreError(f"cannot use capture.store: {_why(error)}") from error
 
     async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
-        """Store an object atomically. `once`: only if there is none yet. Raises: StoreError, TakenError."""
+        """Store an object atomically; one in a folder is on the disk afterwards. `once`: only if there is none yet.
+        Raises: StoreError, TakenError.
+        """
         how: dict[str, Any] = {}
         attributes = {**self._attributes, **({"Content-Type": content_type} if content_type else {})}
         if self._remote is not None and attributes:
             how["attributes"] = attributes
         if once:
             how |= {"mode": "create", "use_multipart": False}
-        await self._call(lambda: self._store().put(path, what, **how), _bytes_of(what))
+
+        def put() -> None:
+            self._store().put(path, what, **how)
+            if self.folder is not None:
+                _sync(self.folder, path)
+
+        await self._call(put, _bytes_of(what))
 
     async def get(self, path: str) -> bytes:
         """The content of an object. Raises: StoreError, AbsentError."""
@@ -178,6 +188,22 @@ class Store:
             raise StoreError(f"no answer within {deadline_s:.0f} s") from error
         except (BaseError, OSError, ValueError) as error:
             raise StoreError(_why(error)) from error
+
+
+def _sync(folder: Path, path: str) -> None:
+    """Wait until the disk has the object, and each folder on the way to it. obstore does not. Raises: OSError."""
+    there = folder / path
+    for each in (there, *there.parents):
+        descriptor = os.open(each, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL or each == there:  # file systems that sync no folder say so
+                raise
+        finally:
+            os.close(descriptor)
+        if each == folder:
+            return
 
 
 def _bytes_of(what: bytes | Path) -> int:

@@ -1,6 +1,8 @@
 """Where recordings are kept: a folder and an S3 that answers, and what is said when it does not."""
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -95,6 +97,32 @@ async def test_what_is_given_up_while_it_is_saved_is_fetched_no_further(store: S
         if thread.name.startswith("store"):
             await asyncio.to_thread(thread.join, 10)
     assert len(pieces) == 1
+
+
+async def test_what_a_folder_was_given_is_on_the_disk_before_it_counts_as_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, sync = list[Path](), os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(path)
+        if path.is_dir():
+            raise OSError(errno.EINVAL, "this file system syncs no folder")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = tmp_path / "store"
+    store = Store(CaptureSettings(store=str(folder)))
+    await store.put("b1/1/a.webm", b"abc")
+    assert synced == [folder / "b1/1/a.webm", folder / "b1/1", folder / "b1", folder]
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="Input/output error"):
+        await store.put("b1/1/a.webm", b"abc")
 
 
 async def test_a_link_lets_anybody_fetch_for_a_while_and_a_folder_has_none(s3: str, tmp_path: Path) -> None:
