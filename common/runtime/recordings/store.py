@@ -5,9 +5,10 @@ Every call has a deadline and raises StoreError, whose text says what failed and
 
 import asyncio
 import errno
+import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -26,7 +27,11 @@ _THREADS: Final = 4
 _DELETED_AT_ONCE: Final = 1000
 _SLOWEST: Final = 1e6
 """Bytes a second. A transfer that is slower than this fails at its deadline."""
-_PIECE: Final = 1 << 20
+_PART: Final = 5 << 20
+"""Bytes. What is larger goes and comes in parts of this size: each is a request, and a break costs no more than one."""
+_PARTS_AT_ONCE: Final = 2
+_AGAIN_AFTER_S: Final = (0.5, 2.0, 8.0)
+"""For a part that did not come whole."""
 _T = TypeVar("_T")
 
 
@@ -75,39 +80,60 @@ class Store:
         attributes = {**self._attributes, **({"Content-Type": content_type} if content_type else {})}
         if self._remote is not None and attributes:
             how["attributes"] = attributes
+        size = _bytes_of(what)
+        in_parts = self._remote is not None and size > _PART and not once
+        if in_parts:
+            how |= {"chunk_size": _PART, "max_concurrency": _PARTS_AT_ONCE}
         if once:
             how |= {"mode": "create", "use_multipart": False}
+        is_given_up = threading.Event()
 
         def put() -> None:
-            self._store().put(path, what, **how)
+            self._store().put(path, _pieces(what, is_given_up) if in_parts else what, **how)
             if self.folder is not None:
                 _sync(self.folder, path)
 
-        await self._call(put, _bytes_of(what))
+        try:
+            await self._call(put, size)
+        finally:
+            is_given_up.set()
 
     async def get(self, path: str) -> bytes:
         """The content of an object. Raises: StoreError, AbsentError."""
         return await self._call(lambda: bytes(self._store().get(path).bytes()))
 
     async def save(self, path: str, to: Path, came: Callable[[int], None] = lambda _size: None) -> None:
-        """Save an object in the file `to`. `came`: called with the size of each piece that came, in another thread. If
-        it is cancelled, nothing more is fetched after the piece that is under way.
+        """Save an object in the file `to`, part by part. `came`: called with the size of each part that came, in
+        another thread. If it is cancelled, nothing more is fetched after the part that is under way.
 
         Raises: StoreError, AbsentError.
         """
-        is_given_up = threading.Event()  # or the thread would go on, and the program could not end
+        size, is_given_up = await self.size(path), threading.Event()  # or the thread would go on, and hold the program
 
         def saved() -> None:
             with to.open("wb") as file:
-                for piece in self._store().get(path).stream(min_chunk_size=_PIECE):
+                for begins in range(0, size, _PART):
+                    part = self._part(path, begins, min(begins + _PART, size), is_given_up)
                     if is_given_up.is_set():
                         return
-                    came(file.write(bytes(piece)))
+                    came(file.write(part))
 
         try:
-            await self._call(saved, await self.size(path))
+            await self._call(saved, size)
         finally:
             is_given_up.set()
+
+    def _part(self, path: str, begins: int, end: int, is_given_up: threading.Event) -> bytes:
+        """What the object has from `begins` to `end`, asked for again after a break. Raises: what obstore may raise."""
+        for pause_s in _AGAIN_AFTER_S:
+            try:
+                return bytes(self._store().get_range(path, start=begins, end=end))
+            except FileNotFoundError:
+                raise
+            except (BaseError, OSError):
+                if is_given_up.wait(pause_s):
+                    raise
+        return bytes(self._store().get_range(path, start=begins, end=end))
 
     def path(self, path: str) -> Path | None:
         """Where the object is in the file system; None if the store is no folder."""
@@ -206,6 +232,17 @@ def _sync(folder: Path, path: str) -> None:
             return
 
 
+def _pieces(what: bytes | Path, is_given_up: threading.Event) -> Generator[bytes]:
+    """What is to be put, piece by piece. Once nobody waits for it any more it raises TimeoutError, and obstore aborts
+    the upload.
+    """
+    with io.BytesIO(what) if isinstance(what, bytes) else what.open("rb") as file:
+        while piece := file.read(_PART):
+            if is_given_up.is_set():
+                raise TimeoutError
+            yield piece
+
+
 def _bytes_of(what: bytes | Path) -> int:
     return what.stat().st_size if isinstance(what, Path) else len(what)
 
@@ -221,7 +258,9 @@ def _client(settings: CaptureSettings) -> dict[str, Any]:
     own = {name: value for name, value in settings.store_options.items() if name in _CLIENT}
     if "allow_http" in own:
         own = {**own, "allow_http": cast(Any, own["allow_http"].lower() in ("true", "1", "yes"))}
-    return {**own, "timeout": timedelta(seconds=settings.store_timeout_s)}
+    # The time of one request, whose part or object goes or comes meanwhile, beside another one at the slowest.
+    longest_s = settings.store_timeout_s + _PARTS_AT_ONCE * _PART / _SLOWEST
+    return {**own, "timeout": timedelta(seconds=longest_s)}
 
 
 def _why(error: Exception) -> str:

@@ -5,16 +5,21 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+import msgspec
 import pytest
 import requests
 
 from common.config.settings import CaptureSettings
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.wire import manifest
+from tests.waiting import wait_until
 
 BUCKET: Final = "recordings"
 
@@ -123,6 +128,128 @@ async def test_what_a_folder_was_given_is_on_the_disk_before_it_counts_as_stored
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StoreError, match="Input/output error"):
         await store.put("b1/1/a.webm", b"abc")
+
+
+RATE: Final = 4_000_000
+"""Bytes a second, both ways."""
+
+
+class SlowS3(BaseHTTPRequestHandler):
+    """`asked`: each request, with what it asks for. `breaks`: how many answers break off in the middle."""
+
+    protocol_version = "HTTP/1.1"
+    content: bytes
+    asked: ClassVar[list[tuple[str, str]]]
+    breaks: int
+    line: threading.Lock
+
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+    def do_POST(self) -> None:
+        self._take()
+        begins = "uploads" in self.path
+        word = "InitiateMultipartUploadResult" if begins else "CompleteMultipartUploadResult"
+        self._answer(f"<{word}><Bucket>b</Bucket><Key>k</Key><UploadId>u</UploadId><ETag>x</ETag></{word}>".encode())
+
+    def do_PUT(self) -> None:
+        self._take()
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self.do_PUT()
+
+    def do_HEAD(self) -> None:
+        self.do_PUT()
+
+    def do_GET(self) -> None:
+        self._take()
+        begins, end = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+        self._answer(self.content[begins : end + 1], 206, f"bytes {begins}-{end}/{len(self.content)}")
+
+    def _take(self) -> None:
+        self.asked.append((self.command, self.headers.get("Range") or self.path.partition("?")[2]))
+        left = int(self.headers.get("Content-Length") or 0)
+        while left > 0:
+            with self.line:
+                taken = len(self.rfile.read(min(100_000, left)))
+                time.sleep(taken / RATE)
+            if not taken:
+                return
+            left -= taken
+
+    def _answer(self, content: bytes = b"", code: int = 200, of: str = "") -> None:
+        with suppress(OSError):
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(self.content if self.command == "HEAD" else content)))
+            self.send_header("Last-Modified", "Wed, 21 Oct 2026 07:28:00 GMT")
+            self.send_header("ETag", '"x"')
+            if of:
+                self.send_header("Content-Range", of)
+            self.end_headers()
+            for at in range(0, len(content), 400_000):
+                if at > 1_000_000 and type(self).breaks:
+                    type(self).breaks -= 1
+                    self.close_connection = True
+                    return
+                self.wfile.write(content[at : at + 400_000])
+                time.sleep(400_000 / RATE)
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[type[SlowS3], Store]]:
+    class Slow(SlowS3):
+        content = os.urandom(12_000_000)
+        asked: ClassVar = []
+        breaks = 0
+        line = threading.Lock()
+
+    handler = Slow
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = s3_settings(f"http://127.0.0.1:{server.server_port}")
+        store = Store(msgspec.structs.replace(settings, store_timeout_s=1.0))
+        yield handler, store
+        store.close()
+        server.shutdown()
+
+
+async def test_what_is_large_has_its_time_on_a_slow_line(slow: tuple[type[SlowS3], Store], tmp_path: Path) -> None:
+    s3, store = slow
+    (tmp_path / "large").write_bytes(s3.content)
+    await store.put("b1/1/video.mp4", tmp_path / "large")
+    assert [command for command, _ in s3.asked] == ["POST", "PUT", "PUT", "PUT", "POST"]
+    s3.breaks = 1
+    came = list[int]()
+    await store.save("b1/1/video.mp4", tmp_path / "saved", came.append)
+    assert (tmp_path / "saved").read_bytes() == s3.content
+    parts = [what for command, what in s3.asked if command == "GET"]
+    assert parts == ["bytes=0-5242879", *parts[:1], "bytes=5242880-10485759", "bytes=10485760-11999999"]
+    assert sum(came) == len(s3.content)
+
+
+async def test_what_is_not_put_in_time_is_aborted(
+    slow: tuple[type[SlowS3], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3, store = slow
+    (tmp_path / "large").write_bytes(2 * s3.content)
+    monkeypatch.setattr("common.runtime.recordings.store._SLOWEST", 1e9)
+    with pytest.raises(StoreError, match="no answer within 1 s"):
+        await store.put("b1/1/video.mp4", tmp_path / "large")
+    await wait_until(lambda: ("DELETE", "uploadId=u") in s3.asked)
+    assert [command for command, _ in s3.asked if command != "PUT"] == ["POST", "DELETE"]
+
+
+async def test_a_part_that_does_not_come_is_not_asked_for_for_ever(
+    slow: tuple[type[SlowS3], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3, store = slow
+    s3.breaks = 100
+    monkeypatch.setattr("common.runtime.recordings.store._AGAIN_AFTER_S", (0.01, 0.01))
+    with pytest.raises(StoreError):
+        await store.save("b1/1/video.mp4", tmp_path / "saved")
+    assert [command for command, _ in s3.asked].count("GET") == 3
 
 
 async def test_a_link_lets_anybody_fetch_for_a_while_and_a_folder_has_none(s3: str, tmp_path: Path) -> None:
