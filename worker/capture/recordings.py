@@ -6,12 +6,13 @@ time. The final manifest finishes a recording: only one agent can write it. No b
 
 import asyncio
 import shutil
+import stat
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from playwright.async_api import Page
@@ -66,6 +67,8 @@ _LABELS: Final[dict[tuple[Kind, ...], str]] = {
     ("audio", "video"): "sound and picture",
 }
 
+_T = TypeVar("_T")
+
 OnState = Callable[[State], None]
 """Gets each new state of the bot."""
 
@@ -118,6 +121,7 @@ class Recordings:
         self._unfinished_bytes = 0
         self.refused = 0  # how often the store did not do what was asked of it
         self._last_warning = ""
+        self._unread = set[str]()
         self._tries: Counter[str] = Counter()
         self._told_store: dict[str, _ToldStore] = {}
         self._ordered: dict[str, FinishRecording] = {}
@@ -372,16 +376,30 @@ class Recordings:
     def _find_unfinished(self, live: Collection[str]) -> list[Path]:
         """Oldest first."""
         try:
-            folders = [path for path in self._folder.iterdir() if path.is_dir()]
+            paths = list(self._folder.iterdir())
         except OSError:  # nothing was recorded yet, or the disk is gone
-            folders = []
+            paths = []
+        ages = {path: age_s for path in paths if (age_s := self._looked_at(path, _changed_at)) is not None}
+        folders = sorted(ages, key=lambda folder: ages[folder])
         _remove_old([folder for folder in folders if folder.suffix == SPOILED])
         in_use = {*live, *self._active}
         unfinished = [folder for folder in folders if folder.suffix != SPOILED and folder.name not in in_use]
-        self._unfinished_bytes = sum(
-            file.stat().st_size for folder in unfinished for file in folder.iterdir() if file.suffix in _MEDIA_TYPES
-        )
-        return sorted(unfinished, key=lambda folder: folder.stat().st_mtime)
+        self._unfinished_bytes = sum(self._looked_at(folder, _bytes_in) or 0 for folder in unfinished)
+        return unfinished
+
+    def _looked_at(self, path: Path, look: Callable[[Path], _T | None]) -> _T | None:
+        """What the look says; None if the path, or a file in it, has gone meanwhile, or the disk does not read it,
+        which is logged once.
+        """
+        try:
+            return look(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if path.name not in self._unread:
+                self._unread.add(path.name)
+                log.warning("recording_unread", recording=path.name, error=str(error)[:_MOST_WARNING_CHARS])
+            return None
 
     async def _finish(self, folder: Path) -> None:
         """Make the recording's files. Raises: DamagedRecordingError, StoreError, OSError, FilesNotMadeError."""
@@ -560,6 +578,17 @@ def kinds_of(join: Join, settings: CaptureSettings) -> tuple[Kind, ...]:
 def _move_aside(folder: Path) -> None:
     """Raises: OSError."""
     folder.rename(folder.with_name(f"{folder.name}-{time.time_ns()}{SPOILED}"))
+
+
+def _changed_at(path: Path) -> float | None:
+    """When that folder changed; None if it is none. Raises: OSError."""
+    found = path.stat()
+    return found.st_mtime if stat.S_ISDIR(found.st_mode) else None
+
+
+def _bytes_in(folder: Path) -> int:
+    """What its media take of the disk. Raises: OSError."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in _MEDIA_TYPES)
 
 
 def _remove_old(spoiled: Sequence[Path]) -> None:

@@ -719,6 +719,33 @@ async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_
     assert {report.bot_id for report in recorded.reports if report.unmade} == {"b0", "b00"}
 
 
+async def test_what_the_disk_does_not_read_ends_no_agent_and_keeps_no_other_recording_waiting(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled(recorded.folder, 1000.5)
+    for bot_id in ("b7", "b8", "b9"):
+        Spool.create(recorded.folder / name_of(bot_id, 1), msgspec.structs.replace(OPENED, bot_id=bot_id))
+    (recorded.folder / name_of("b8", 1) / "segment-000000.webm").write_bytes(b"x")
+    stat = Path.stat
+
+    def fail(path: Path, **how: Any) -> os.stat_result:
+        if path.name == name_of("b7", 1):
+            raise FileNotFoundError(errno.ENOENT, "It has gone meanwhile")
+        if path.name == name_of("b9", 1) or path == recorded.folder / name_of("b8", 1) / "segment-000000.webm":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", fail)
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    with capture_logs() as logs:
+        async with finishing(recorded):
+            await wait_until(lambda: recorded.reports, MAKING_S)
+            await asyncio.sleep(0.1)  # it goes on looking
+    unread = [log["recording"] for log in logs if log["event"] == "recording_unread"]
+    assert sorted(unread) == [name_of("b8", 1), name_of("b9", 1)]
+    assert [report.bot_id for report in recorded.reports if report.finished] == ["b1"]
+
+
 async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
