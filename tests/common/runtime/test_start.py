@@ -31,6 +31,15 @@ finally:
     there = sorted(name for name, module in sys.modules.items() if module)
     print("\\n" + json.dumps(there), file=sys.stderr)
 """
+UMASK: Final = """
+import os
+from {package}.__main__ import main
+os.umask(0o022)
+try:
+    main()
+finally:
+    print("\\n%03o" % os.umask(0))
+"""
 DAEMON: Final = {
     "aiohttp", "prometheus_client", "structlog", "uvloop", "playwright", "poolmgr.app", "poolmgr.core.pool",
 }  # fmt: skip
@@ -40,8 +49,15 @@ REDIS: Final = {"redis", "hiredis", "asyncio"}
 
 def run(package: str, *words: str, **environment: str) -> tuple[str, set[str]]:
     """What it printed, and the modules that it had imported at its end."""
+    said, complaint = printed(TELL, package, *words, **environment)
+    found = set(json.loads(complaint.splitlines()[-1]))
+    assert f"{package}.cli.root" in found
+    return said, found
+
+
+def printed(script: str, package: str, *words: str, **environment: str) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", TELL.format(package=package), *words],
+        [sys.executable, "-c", script.format(package=package), *words],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -49,9 +65,7 @@ def run(package: str, *words: str, **environment: str) -> tuple[str, set[str]]:
         timeout=DEADLINE_S,
         check=False,
     )
-    found = set(json.loads(done.stderr.splitlines()[-1]))
-    assert f"{package}.cli.root" in found
-    return done.stdout, found
+    return done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -99,6 +113,24 @@ def test_an_agent_without_an_address_for_evidence_imports_no_http_client(tmp_pat
     _, found = run("worker", "run", POOLMGR_WORKER__STATE_DIR=str(file))
     assert {"worker.agent", "playwright", "structlog"} <= found
     assert not found & {*PEOPLE, "aiohttp"}
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "umask"),
+    [("worker", ("run",), "077"), ("poolmgr", ("serve",), "077"), ("poolmgr", ("version",), "022")],
+)
+def test_what_a_daemon_writes_only_its_user_can_read_and_a_command_leaves_that_to_who_calls_it(
+    package: str, words: tuple[str, ...], umask: str, taken_port: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "state"
+    file.touch()
+    settings = {
+        "POOLMGR_WORKER__STATE_DIR": str(file),
+        "POOLMGR_API__LISTEN": taken_port,
+        "POOLMGR_METRICS__LISTEN": "127.0.0.1:0",
+    }
+    said, _ = printed(UMASK, package, *words, **settings)
+    assert said.split()[-1] == umask
 
 
 @pytest.mark.parametrize(("package", "program"), [("poolmgr", manager.PROGRAM), ("worker", agent.PROGRAM)])
