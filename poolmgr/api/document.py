@@ -11,9 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from common.jobs.job import BOT_ID
-from poolmgr.api.operation import JSON, Operation, Says, answers
-
-PREFIX: Final = "/api/v1"
+from poolmgr.api.operation import JSON, PREFIX, Operation, Says, answers
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (

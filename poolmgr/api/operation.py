@@ -85,6 +85,7 @@ class Answer(NamedTuple):
 
 
 JSON: Final = "application/json"
+PREFIX: Final = "/api/v1"
 
 
 class File(NamedTuple):

@@ -7,10 +7,10 @@ import msgspec
 from aiohttp import web
 
 from common.config.settings import ApiSettings
-from poolmgr.api.document import PAGE_POLICY, PREFIX, openapi, page
+from poolmgr.api.document import PAGE_POLICY, openapi, page
 from poolmgr.api.gateway import Gateway
 from poolmgr.api.observe import ApiMetrics
-from poolmgr.api.operation import Service
+from poolmgr.api.operation import PREFIX, Service
 from poolmgr.api.operations import bots, glance, media, not_offered, scheduled, transcripts
 from poolmgr.api.operations.create import CREATE_BOT
 

@@ -17,9 +17,8 @@ from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import Audio, Kind, Manifest, Stored
 from poolmgr.api import links
-from poolmgr.api.document import PREFIX
 from poolmgr.api.errors import ApiError, Message, bad_request, later
-from poolmgr.api.operation import Answer, Call, File, Operation, Says
+from poolmgr.api.operation import PREFIX, Answer, Call, File, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot
 from poolmgr.api.operations.shapes import ChatMessage, Chats, ChatServer, ChatSession, ChatSpeaker, Participant
 from poolmgr.store.forgetting import expect_mark, keep_mark
