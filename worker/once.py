@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from common.config.settings import EvidenceSettings, Settings
+from common.config.settings import CaptureSettings, EvidenceSettings, Settings
 from common.errors import AgentError
+from common.jobs.naming import name_in_meeting
 from common.jobs.record import Job
 from common.runtime import files
 from common.runtime.recordings.store import Store, StoreError
@@ -131,7 +132,7 @@ class _Bundles:
         log.warning("evidence_unsent", evidence=name, error=fault or "no answer in time")
 
 
-def join_of(job: Job) -> Join:
+def join_of(job: Job, capture: CaptureSettings) -> Join:
     """Raises: CannotJoinError."""
     if adapter_for(job.platform) is None:
         raise CannotJoinError(f"cannot join: there is no adapter for {job.platform}")
@@ -141,7 +142,7 @@ def join_of(job: Job) -> Join:
         1,
         job.platform,
         job.meeting_url,
-        job.bot_name,
+        name_in_meeting(job, capture),
         job.automatic_leave,
         message=job.bot_message,
         passcode=job.passcode,
@@ -157,7 +158,7 @@ async def once(
     """Wait until `join_at`, join, stay until the end, tell. Leaves when `stop` is set. `folder`: where evidence goes,
     too. `webhooks_s`: how long after its end the receiver is called. Raises: CannotJoinError.
     """
-    join, learned = join_of(job), _Learned()
+    join, learned = join_of(job, settings.capture), _Learned()
     bundles = _Bundles(settings.evidence, folder)
     give_up = asyncio.Event()
     async with asyncio.TaskGroup() as telling:

@@ -191,6 +191,7 @@ class CaptureSettings(Section, frozen=True):
     video_fps: Annotated[int, Meta(ge=1, le=30)] = 15
     video_kbps: Annotated[int, Meta(ge=100, le=20_000)] = 1000
     tracks: bool = False
+    name_suffix: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,30}\Z")] = ""
     announcement: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,500}\Z")] = ""
     spool_mb: Annotated[int, Meta(ge=8, le=1_000_000)] = 512
     store_timeout_s: Annotated[float, Meta(ge=1, le=3600)] = 30.0

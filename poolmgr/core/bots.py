@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from common.jobs.naming import name_in_meeting
 from common.jobs.record import Job
 from common.wire.labels import named
 from common.wire.messages import Feeds, Join
@@ -150,7 +151,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 attempt=bot.attempt,
                 platform=job.platform,
                 meeting_url=job.meeting_url,
-                bot_name=job.bot_name,
+                bot_name=name_in_meeting(job, pool.capture),
                 automatic_leave=job.automatic_leave,
                 leave_when_cut_off_s=policy.leave_when_cut_off_s(bot, pool.settings),
                 message=job.bot_message,

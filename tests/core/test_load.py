@@ -66,6 +66,16 @@ def test_what_bots_take_is_what_the_settings_say_of_their_kinds() -> None:
     assert expected_processors({JobKind.LISTENS: 2, JobKind.PICTURE: 1}, settings) == pytest.approx(0.7)
 
 
+def test_a_bot_joins_with_a_name_that_says_that_it_records_and_its_job_keeps_its_own() -> None:
+    sc = recording()
+    sc.capture = CaptureSettings(store="/recordings", name_suffix=" (recording)")
+    sc.fail_over()
+    [heard] = of_type(sc.submit("heard"), Assign)
+    [silent] = of_type(sc.submit("silent", **LISTENS), Assign)
+    assert (heard.join.bot_name, silent.join.bot_name) == ("Notetaker (recording)", "Notetaker")
+    assert sc.bot("heard").job.bot_name == "Notetaker"
+
+
 def test_a_vm_is_given_as_many_recordings_as_it_bears_and_the_next_waits_for_one_that_ends() -> None:
     sc = recording()
     sc.submit("p1", "p2", **PICTURE)

@@ -16,7 +16,7 @@ from aiohttp import web
 from click.testing import CliRunner
 from standardwebhooks import Webhook
 
-from common.config.settings import WebhookSettings
+from common.config.settings import CaptureSettings, WebhookSettings
 from common.jobs.record import Job
 from common.wire.messages import BotEnded, BotMoved, BotRecorded, PermissionSeen
 from common.wire.vocabulary import BotState, Reason
@@ -281,5 +281,11 @@ def test_a_job_may_come_by_standard_input() -> None:
 
 
 def test_a_platform_without_an_adapter_cannot_be_joined() -> None:
+    job = Job(bot_id="b", meeting_url="https://x", platform="webex", bot_name="B", payload="{}")
     with pytest.raises(CannotJoinError, match="no adapter for webex"):
-        join_of(Job(bot_id="b", meeting_url="https://x", platform="webex", bot_name="B", payload="{}"))
+        join_of(job, CaptureSettings())
+
+
+def test_its_name_says_that_it_records_where_the_operator_wants_that() -> None:
+    job = Job(bot_id="b", meeting_url="https://x", platform="room", bot_name="B", payload="{}")
+    assert join_of(job, CaptureSettings(store="/kept", name_suffix=" (rec)")).bot_name == "B (rec)"
