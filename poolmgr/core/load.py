@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from common.config.settings import CaptureSettings, PoolSettings
 from common.jobs.record import Job
+from common.jobs.warnings import LIVE
 
 
 class JobKind(StrEnum):
-    """A bot that only listens; one whose meeting's sound is recorded, or sent live; one whose picture is recorded."""
+    """A bot that only listens; one whose meeting's sound is recorded, or sent live to its client or to
+    a provider; one whose picture is recorded."""
 
     LISTENS = "listens"
     SOUND = "sound"
@@ -39,7 +41,9 @@ def kind_of(job: Job, capture: CaptureSettings) -> JobKind:
     records = bool(capture.store) and not job.is_probe
     if records and job.video and capture.video != "off":
         return JobKind.PICTURE
-    return JobKind.SOUND if (records and not job.no_audio) or job.live_audio_url else JobKind.LISTENS
+    says = bool(job.live_transcription_url) or job.transcript
+    is_heard = bool(job.live_audio_url) or (says and job.speech_live in LIVE)
+    return JobKind.SOUND if (records and not job.no_audio) or is_heard else JobKind.LISTENS
 
 
 def cost(kind: JobKind, settings: PoolSettings) -> Cost:

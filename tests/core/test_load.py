@@ -5,6 +5,8 @@ from typing import Any, Final
 import pytest
 
 from common.config.settings import CaptureSettings, PoolSettings
+from common.jobs.warnings import LIVE
+from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState, GoneCause, Reason
 from poolmgr.core.decisions import Assign, End, Warm
 from poolmgr.core.load import JobKind, cost, expected_processors, kind_of
@@ -52,6 +54,10 @@ def warm_all(sc: Scenario, vm_id: str = "vm") -> None:
         ({"video": True}, CaptureSettings(store="/recordings", video="off"), "sound"),
         ({"is_probe": True, "video": True}, STORE, "listens"),
         ({"no_audio": True, "live_audio_url": "wss://h.example/"}, CaptureSettings(), "sound"),
+        ({"no_audio": True, "transcript": True, "speech_live": "deepgram_streaming"}, STORE, "sound"),
+        ({"live_transcription_url": "https://h.example/", "speech_live": LIVE[0]}, CaptureSettings(), "sound"),
+        ({"no_audio": True, "transcript": True, "speech_live": CAPTIONS}, STORE, "listens"),
+        ({"no_audio": True, "speech_live": LIVE[0]}, STORE, "listens"),
     ],
 )
 def test_a_job_is_of_a_kind_by_what_is_recorded_of_it(
