@@ -42,7 +42,7 @@ BY_TAB: Final = "go on to record it by a tab that captures the meeting's, becaus
 BLOCK: Final = RATE // 20
 SILENT: Final = 0.0005
 FITS_S: Final = 1.5
-"""So long after the tab began its picture may be stretched, until the window has grown by the bar above the page."""
+"""For so long after the tab began its picture may be stretched, until the window has grown by the bar above it."""
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound
     )
     assert [len(each) for each in (sound, lost, no_picture)] == [1, 1, 1]
     assert {gap.cause for gap in made.gaps} <= {"silent", "recorder_lost", "late"}
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     *_, (silent_s, again_s) = silences(heard)
     told = sound[0].began_at - made.began_at, lost[0].ended_at - made.began_at
     print(f"muted at {muted_at - made.began_at:.2f} s, told after {told_s:.1f} s")
@@ -128,7 +128,7 @@ async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound
         assert max(leaked, crossed) < -36
     assert made.video
     assert (made.video.width, made.video.height, made.video.damaged, made.video.codec) == (640, 360, 0, "h264")
-    whole = watch(recorded.file(VIDEO), box)
+    whole = watch(recorded.made(VIDEO), box)
     assert whole.duration_s == pytest.approx(heard.duration_s, abs=1.0)
     told = no_picture[0].began_at - made.began_at, no_picture[0].ended_at - made.began_at
     readable = [each for each in whole.pictures if each.at > 2 and not told[1] - 0.1 < each.at < told[1] + FITS_S]
@@ -168,7 +168,7 @@ async def test_a_display_that_cannot_be_recorded_is_given_up_for_the_tab_within_
     assert changed.startswith(f"{BY_TAB}ffmpeg ended at once: nothing of that name")
     made = await finished(recorded)
     assert (made.way, ways(made), {gap.cause for gap in made.gaps} <= {"late"}) == ("display", ["recorder_tab"], True)
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     at = heard.clearest(440, 1000)
     assert (heard.tones(440, at)[0], heard.tones(1000, at)[1]) == (
         pytest.approx(-6, abs=1.5),
@@ -216,7 +216,7 @@ async def test_a_display_whose_ffmpeg_is_killed_twice_is_given_up_for_the_tab_an
     assert (made.way, ways(made)) == ("display", ["display", "display", "recorder_tab"])
     causes = [gap.cause for gap in made.gaps if gap.cause != "late"]
     assert causes == ["recorder_lost"] * 2, "and nothing while no agent was there"
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     assert made.ended_at
     assert heard.duration_s == pytest.approx(made.ended_at - made.began_at, abs=2)
     last = round((made.parts[-1].began_at - made.began_at + 0.5) * RATE)

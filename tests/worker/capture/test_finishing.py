@@ -193,7 +193,7 @@ async def test_each_part_is_placed_as_its_own_way_to_record_tells(recorded: Reco
         spool.append([(began, chunk, TEN_S)])
     made = await finish(recorded)
     assert [part.way for part in made.parts] == [None, "recorder_tab"]
-    heard = listen(recorded.file(AUDIO))
+    heard = listen(recorded.made(AUDIO))
     moments = (0.5, 9.5, 10.5, 20 + late_s - 0.5, 20 + late_s + 0.5, 30 + late_s - 0.5)
     loud = [heard.tones(440, round(at * RATE))[0] > -20 for at in moments]
     assert loud == [True, True, False, False, True, True]

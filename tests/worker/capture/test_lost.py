@@ -69,7 +69,7 @@ async def test_a_recorder_that_hangs_is_replaced_and_only_what_it_had_and_the_ti
     assert_true_to(made, recorded)
     [gap] = missing(made)
     assert gap.cause == "recorder_lost"
-    *_, (silent_s, again_s) = silences(listen(recorded.file("audio.ogg")))
+    *_, (silent_s, again_s) = silences(listen(recorded.made("audio.ogg")))
     began_s, ended_s = gap.began_at - made.began_at, gap.ended_at - made.began_at
     print(f"hung at {hung_at - made.began_at:.2f} s; missing from {silent_s:.2f} to {again_s:.2f} s,")
     print(f"told from {began_s:.2f} to {ended_s:.2f} s")
