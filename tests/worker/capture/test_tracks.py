@@ -16,6 +16,7 @@ from aiohttp import web
 from playwright.async_api import Browser, Page
 
 from common.config.settings import LiveSettings
+from common.runtime.recordings.manifests import so_far
 from common.wire.manifest import SoundTrack
 from common.wire.messages import BotStreamed, Feeds, Leave, ParticipantsSeen
 from common.wire.packets import Line
@@ -152,9 +153,9 @@ async def test_what_is_said_while_the_agent_is_dead_is_not_missing(
             await wait_until(lambda: len(recorded.packets) > before + 1)
             await successor.order(Leave("w1", "b1", 1))
             await successor.ended("b1")
-    so_far = await recorded.recordings._so_far("b1/1")  # pyright: ignore[reportPrivateUsage]
-    assert [part.number for part in so_far.parts if part.kind == "tracks"] == [0]
-    assert [gap for gap in so_far.gaps if gap.kind == "tracks" and gap.cause != "late"] == []
+    found = await so_far(recorded.store, "b1/1")
+    assert [part.number for part in found.parts if part.kind == "tracks"] == [0]
+    assert [gap for gap in found.gaps if gap.kind == "tracks" and gap.cause != "late"] == []
     assert rtp_steps(recorded) == {RATE // 50}, "none is missing"
 
 
