@@ -46,7 +46,7 @@ SETTINGS: Final[Settings] = parse("", {"POOLMGR_WORKER__SESSION_LIMIT_S": "600"}
         "MIN_IDLE": _MIN_IDLE, "MAX_WORKERS": _MAX_WORKERS, "IDLE_TTL_S": 30, "MAX_AGE_S": 100_000,
         "WARMUPS_AT_ONCE": 2, "WARMUP_TIMEOUT_S": 20, "BACKOFF_S": 2, "BACKOFF_MAX_S": 16, "CLAIM_TIMEOUT_S": 10,
         "HEARTBEAT_TIMEOUT_S": 12, "LOST_AFTER_S": 40, "QUEUE_TIMEOUT_S": 200, "RESERVE_AHEAD_S": 20, "MAX_ATTEMPTS": 4,
-        "LEAVE_WITHIN_S": 40, "OVERDUE_AFTER_S": 8000,  # more than two steps of the wall clock, one back and one forward
+        "LEAVE_WITHIN_S": 40, "OVERDUE_AFTER_S": 8000,  # an hour back and an hour forward are less
     }.items()
 })  # fmt: skip
 
