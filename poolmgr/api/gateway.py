@@ -71,10 +71,10 @@ class Gateway:
         """The aiohttp handler of an operation: checks token, rate, path, query and body, then calls it."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            token = self._let_in(request, operation)
-            path = _path(request.match_info)
-            query = _query(request, operation)
             try:
+                token = await self._let_in(request, operation)
+                path = _path(request.match_info)
+                query = _query(request, operation)
                 with self._holding(request, operation):
                     body = await self._body(request, operation) if operation.body else None
                     call = Call(self._service, token, path, query, body, request.headers)
@@ -101,17 +101,17 @@ class Gateway:
         """
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            token = self._let_in(request, operation)
+            token = await self._let_in(request, operation)
             answer = await begin(request, token)
             request[_HEAD_AT] = self._service.steady()
             return await answer(request)
 
         return handle
 
-    def _let_in(self, request: web.Request, operation: Operation) -> TokenSettings:
+    async def _let_in(self, request: web.Request, operation: Operation) -> TokenSettings:
         now = self._service.steady()
         try:
-            token = self._caller(request, operation)
+            token = await self._caller(request, operation)
         except ApiError:
             # A valid token is accepted also from a blocked address: behind a proxy all callers have the same address.
             if wait_s := self._failures.wait_s(_address(request), _FAILURES, now):
@@ -129,11 +129,12 @@ class Gateway:
                 raise ApiError(403, 'Your token may only read: its role is "read".')
         return token
 
-    def _caller(self, request: web.Request, operation: Operation) -> TokenSettings:
-        """Raises: ApiError 401, 403."""
+    async def _caller(self, request: web.Request, operation: Operation) -> TokenSettings:
+        """Raises: ApiError 401, 403, and redis-py's errors for a link."""
         header = request.headers.get("Authorization")
         if header is None and operation.linked and links.SIGNATURE in request.query:
-            return links.signer(self._tokens.all, request.path, [*request.query.items()], self._service.wall())
+            secret, now = await self._service.link_secret.get(), self._service.wall()
+            return links.signer(secret, self._tokens.all, request.path, [*request.query.items()], now)
         return self._tokens.caller(header)
 
     @contextmanager

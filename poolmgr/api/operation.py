@@ -17,6 +17,7 @@ from poolmgr.api.rate import Rates
 from poolmgr.api.turns import Turns
 from poolmgr.store.actions import By, Way
 from poolmgr.store.keys import Keys
+from poolmgr.store.link_secret import LinkSecret
 from poolmgr.store.reading.catalog import Catalog
 from poolmgr.store.reading.evidence import Evidence
 from poolmgr.store.reading.meetings import Meetings
@@ -48,6 +49,7 @@ class Service:
         self.conversions = Conversions(settings.capture)
         self.transcription = settings.transcription
         self.transcriptions = Transcriptions(redis, keys)
+        self.link_secret = LinkSecret(redis, keys, steady)
         self.scheme = "https" if settings.api.tls_cert else "http"
         self.wall = wall
         self.steady = steady

@@ -42,7 +42,7 @@ class Chronicle:
     def put(self, decisions: Sequence[Decision]) -> None:
         """These decisions are durable now."""
         for decision in decisions:
-            log_overdue(decision)
+            log_overdue(decision, self._traces.fields_of)
         self._waiting.extend(zip(repeat(self._clock.wall()), decisions))
         self._put += 1
         self._news.set()

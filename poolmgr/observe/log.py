@@ -1,5 +1,6 @@
 """The lines about durable decisions: fixed event names, facts as fields, ids and no links. chronicle.py says when."""
 
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 import structlog
@@ -35,22 +36,22 @@ def log_rejected(job: Rejected) -> None:
 _OF_WHAT_IS_OVERDUE: Final = (Ask, EndByForce, End, KeepVm, Retire)
 
 
-def log_overdue(decision: Decision) -> None:
-    """Log what a backstop did; nothing of any other decision."""
+def log_overdue(decision: Decision, trace: Callable[[str], Mapping[str, str]]) -> None:
+    """Log what a backstop did; nothing of any other decision. `trace`: the fields of a bot's trace for the log."""
     if isinstance(decision, _OF_WHAT_IS_OVERDUE):
-        _log_overdue(decision)
+        _log_overdue(decision, trace)
 
 
-def _log_overdue(decision: Ask | EndByForce | End | KeepVm | Retire) -> None:
+def _log_overdue(decision: Ask | EndByForce | End | KeepVm | Retire, trace: Callable[[str], Mapping[str, str]]) -> None:
     match decision:
         case Ask(reason=Reason.OVERDUE):
-            _log.warning("bot_overdue", **_whose(decision), step="asked")
+            _log.warning("bot_overdue", **_whose(decision), **trace(decision.bot_id), step="asked")
         case EndByForce():
-            _log.warning("bot_overdue", **_whose(decision), step="forced")
+            _log.warning("bot_overdue", **_whose(decision), **trace(decision.bot_id), step="forced")
         case End(given_up=True):
-            _log.error("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="given_up")
+            _log.error("bot_overdue", **_whose(decision), **trace(decision.bot_id), step="given_up")
         case End(by_force=True):
-            _log.warning("bot_overdue", bot_id=decision.bot_id, attempt=decision.attempt, step="ended")
+            _log.warning("bot_overdue", **_whose(decision), **trace(decision.bot_id), step="ended")
         case KeepVm(is_taken_out=True):
             _log.warning("canary_taken_out", vm_id=decision.vm_id, why=decision.out)
         case Retire(by_force=True):
@@ -59,7 +60,9 @@ def _log_overdue(decision: Ask | EndByForce | End | KeepVm | Retire) -> None:
             pass
 
 
-def _whose(decision: Ask | EndByForce) -> dict[str, str | int]:
+def _whose(decision: Ask | EndByForce | End) -> dict[str, str | int]:
+    if isinstance(decision, End):
+        return {"bot_id": decision.bot_id, "attempt": decision.attempt}
     worker = {"vm_id": decision.vm_id, "worker_id": decision.worker_id}
     return {"bot_id": decision.bot_id, "attempt": decision.attempt, **worker}
 

@@ -53,6 +53,11 @@ class Traces:
         self._span(decision, traced, now)
         return {"trace_id": traced.trace.trace_id}
 
+    def fields_of(self, bot_id: str) -> Mapping[str, str]:
+        """The fields of that bot's trace for the log."""
+        traced = self._bots.get(bot_id)
+        return {"trace_id": traced.trace.trace_id} if traced else {}
+
     def _span(self, decision: Accept | Assign | Move | Enqueue | End, traced: _Traced, now: float) -> None:
         match decision:
             case Assign(join=join):

@@ -52,6 +52,7 @@ class Keys(WireKeys):
         self.vms = f"{prefix}:vms"
         self.epoch = f"{prefix}:epoch"
         self.leader = f"{prefix}:leader"
+        self.link_secret = f"{prefix}:links:secret"
 
     def usage(self, day: str) -> str:
         return f"{self.prefix}:usage:{day}"
@@ -170,6 +171,7 @@ KEY_DOCS: Final = (
     KeyDoc("account:{name}", "string", "agent", "which bot has this account of [[worker.accounts]]", "with its bot; 60 s after its agent was last there"),
     KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream, so that none comes twice", "a week after its last event"),
     KeyDoc("confirmed", "string", "both programs", "only with [redis] wait_replicas: what is written after each write, so that replicas have something to confirm", "60 s after the last one"),
+    KeyDoc("links:secret", "string", "API", "a random value with which links to files in a folder are signed, beside the hash of a token", "30 days after the last link was given out or followed"),
     KeyDoc("epoch", "string", "manager", "the fencing number of the leader", "30 days after the last leader"),
     KeyDoc("leader", "string", "manager", "who leads", "[lease] ttl_s after the last renewal"),
 )  # fmt: skip

@@ -106,8 +106,15 @@ async def test_every_manager_that_knows_the_token_takes_a_link_until_it_is_over(
     link = URL((await call("GET", "/bots/b1/get_audio")).body["audio_url"])
     tokens, now = world.settings.api.tokens, int(link.query["expires"])
     query = [*link.query.items()]
-    assert links.signer(list(reversed(tokens)), link.path, query, now - 1).name == "own"
-    for known, at in ((tokens, now), ([], now - 1), ([token("own", "another secret")], now - 1)):
+    secret: bytes = await world.redis.get(world.keys.link_secret)
+    assert links.signer(secret, list(reversed(tokens)), link.path, query, now - 1).name == "own"
+    for of, known, at in (
+        (secret, tokens, now),
+        (secret, [], now - 1),
+        (secret, [token("own", "another secret")], now - 1),
+        (b"", tokens, now - 1),
+        (secret, tokens, now - 604_802),
+    ):
         with pytest.raises(ApiError) as refused:
-            links.signer(known, link.path, query, at)
+            links.signer(of, known, link.path, query, at)
         assert refused.value.status == 403

@@ -78,8 +78,12 @@ async def test_what_waits_at_the_end_of_a_term_is_logged(written: Chronicle) -> 
 async def test_what_a_backstop_did_is_logged_at_once(written: Chronicle) -> None:
     forced = EndByForce("vm1", "w1", "b1", 1)
     with capture_logs() as lines:
-        written.put([accept(), forced])
-    assert [line["event"] for line in lines] == ["bot_overdue"]
+        written.put([accept()])
+        written.write()
+        written.put([forced])
+    [*_, accepted, overdue] = lines
+    assert overdue["event"] == "bot_overdue"
+    assert overdue["trace_id"] == accepted["trace_id"]
 
 
 async def test_no_more_waits_than_the_limit(written: Chronicle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,8 @@ async def address(
         return link
     which = {**query, "attempt": str(made.attempt)}
     until = math.ceil(call.service.wall() + life_s)
-    signed = links.signed(call.token, f"{PREFIX}/bots/{made.bot_id}/{here}", which, until)
+    secret = await call.service.link_secret.get()
+    signed = links.signed(secret, call.token, f"{PREFIX}/bots/{made.bot_id}/{here}", which, until)
     return f"{call.service.scheme}://{call.headers.get('Host', '')}{signed}"
 
 

@@ -19,7 +19,8 @@ from poolmgr.store.reading.webhooks import Attempt, Waiting, line_life_s, waitin
 _PAGE: Final = 500
 _RENDERED_FROM: Final = (
     "callback_url", "custom_attributes", "queue_timeout", "join_at", "reason_detail", "attribution", "user_id",
-    "calendar_event_id", "payload", "platform", "traceparent", "transcript_status", "video",
+    "calendar_event_id", "payload", "platform", "traceparent", "manifest_status",
+    "transcript_status", "video",
 )  # fmt: skip
 _NOTED: Final = {
     "audio.processed": "audio_webhook_received",

@@ -28,6 +28,9 @@ SUFFIX = " (recording)"
         ("n" * 60, "zoom", {}, {}, "n" * 60 + SUFFIX),
         ("n" * 50, "teams", {}, {}, "n" * 38 + SUFFIX),
         ("n" * 38, "teams", {}, {}, "n" * 38 + SUFFIX),
+        ("n" * 40 + SUFFIX, "teams", {}, {}, "n" * 38 + SUFFIX),
+        ("\U0001f600" * 30, "teams", {}, {}, "\U0001f600" * 19 + SUFFIX),
+        ("n" + "\U0001f600" * 30, "teams", {}, {}, "n" + "\U0001f600" * 18 + SUFFIX),
     ],
 )
 def test_the_name_says_that_the_meeting_is_recorded(

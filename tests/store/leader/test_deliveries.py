@@ -311,3 +311,14 @@ async def test_of_a_record_everything_is_read_that_webhooks_are_made_of(
     of_the_entry = {"bot_id", "status"}  # of the change itself, and of a deletion, which has the whole record
     assert {name for name, text in found.texts().items() if name in asked and text in ("", "0")} <= of_the_entry
     await redis.delete(keys.bot("b1"))
+
+
+async def test_what_webhooks_are_rendered_from_holds_that_files_were_not_made(
+    redis: Any, keys: Keys, deliveries: Deliveries
+) -> None:
+    await redis.hset(keys.bot("b1"), mapping={"callback_url": "https://x.example/", "manifest_status": "skipped"})
+    record = (await deliveries.records(["b1"]))["b1"]
+    end = {"bot_id": "b1", "state": "stopped", "status": "Stopped", "reason": "meeting_ended", "status_reason": ""}
+    end |= {"attempt": "1", "vm_id": "", "worker_id": "", "at": "2027-01-15T08:00:00Z", "done": "1"}
+    [*_, done] = render("1-0", end, record)
+    assert (done.event, msgspec.json.decode(done.body)["status_code"]) == ("bot.done", 500)
