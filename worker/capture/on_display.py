@@ -84,12 +84,15 @@ class _State(msgspec.Struct, frozen=True):
 
 
 class _Run(msgspec.Struct, frozen=True):
-    """`part_at`: by the recording's clock, of which the wall clock, and so ffmpeg's, is `wall_ahead_s` ahead."""
+    """`part_at`: by the recording's clock, of which the wall clock, and so ffmpeg's, is `wall_ahead_s` ahead.
+    `ended_at`, by the same: when somebody had set the wall clock. Nothing is later.
+    """
 
     parts: dict[Kind, int]
     part_at: float
     cause: GapCause | None
     wall_ahead_s: float = 0.0
+    ended_at: float | None = None
 
 
 class _Numbered(NamedTuple):
@@ -147,8 +150,11 @@ class DisplayRecorder:
         self._unproven: int | None = None  # the run that was begun here and has recorded nothing yet
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
-        if await asyncio.to_thread(self._is_clock_set):
-            await self._end(SET)
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            is_clock_set = await asyncio.to_thread(self._look_at_clock)
+        if is_clock_set:
+            async with asyncio.timeout(CALL_DEADLINE_S + 2 * END_S):
+                await self._end(SET)
         async with asyncio.timeout(CALL_DEADLINE_S):
             return await asyncio.to_thread(self._pull, confirmed, wanted, cause)
 
@@ -197,12 +203,18 @@ class DisplayRecorder:
         self._write(msgspec.structs.replace(state, run=number, parts=parts, stopped=""))
         self._unproven = number
 
-    def _is_clock_set(self) -> bool:
-        """Whether the wall clock was set since the run began."""
+    def _look_at_clock(self) -> bool:
+        """Whether the wall clock was set since the run began; then the run is to end, and knows when."""
         state = self._read()
         if state.stopped:
             return False
-        return abs(Clock.of(state.ahead_s).wall_ahead_s() - self._said(state.run).wall_ahead_s) > MOST_SET_S
+        clock, said = Clock.of(state.ahead_s), self._said(state.run)
+        if abs(clock.wall_ahead_s() - said.wall_ahead_s) <= MOST_SET_S:
+            return False
+        unfinished = self._run(state.run) / "run.new"
+        _keep(unfinished, msgspec.json.encode(msgspec.structs.replace(said, ended_at=clock.now())))
+        unfinished.rename(self._run(state.run) / "run.json")
+        return True
 
     async def _end(self, why: str) -> None:
         """End ffmpeg, so that all that it recorded can be pulled."""
@@ -295,6 +307,7 @@ class DisplayRecorder:
         run = self._said(number)
         media_s = index * (state.chunk_ms if kind == "audio" else PICTURES_MS) / 1000
         at = max(run.part_at + media_s, path.stat().st_mtime - run.wall_ahead_s)  # the clock may have been set back
+        at = at if run.ended_at is None else min(at, run.ended_at)  # or forward
         times = run.part_at, at, media_s
         return Chunk(seq, kind, run.parts[kind], *times, path.read_bytes(), run.cause)
 

@@ -316,6 +316,10 @@ async def test_another_run_begins_when_the_wall_clock_is_set(
     assert before[-1].at - 1 < after[-1].part_at + set_by_s < before[0].at + PATIENCE_S
     assert all(0 < chunk.at - chunk.part_at < PATIENCE_S for chunk in pulled.chunks)
     assert decoded([chunk.content for chunk in after])
+    last = next((worker / "capture" / "chunks").glob(f"{before[-1].seq:09d}.*"))
+    os.utime(last, (0, before[-1].at + 3600))  # as of what is written between the moment it was set and the next look
+    again = await recorder.pull(7, 60, None)
+    assert before[-1].at <= again.chunks[len(before) - 1].at < before[-1].at + PATIENCE_S
 
 
 async def test_an_ffmpeg_that_ends_at_once_is_told_and_not_taken_for_a_recorder(

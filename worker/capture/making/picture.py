@@ -150,7 +150,10 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
                 continue
             shows |= packet.is_keyframe
             if shows:
-                at_s = stream.media_s + float(packet.pts * packet.time_base)
+                begins_s = float(packet.pts * packet.time_base)
+                if stream.is_over(begins_s):
+                    continue
+                at_s = stream.media_s + begins_s
                 yield Picture(round(at_s * CLOCK), packet.is_keyframe, data)
 
 

@@ -152,7 +152,7 @@ def make(
 
 def _copy(stream: Stream, writer: Writer, patches: Patches) -> None:
     for begins_s, data in zip(_places(stream), _packets(stream.path, writer), strict=True):
-        if begins_s is None:
+        if begins_s is None or stream.is_over(begins_s):
             continue
         played_s = stream.media_s + begins_s
         if played_s < 0:  # earlier sounds were heard before the recording began, and are left out

@@ -9,6 +9,8 @@ import msgspec
 
 from common.wire.minutes import Turn
 
+LATE_S: Final = 1.0
+"""A packet may have a time that is later than its part's end by this."""
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 """What a full disk answers. That passes, and says nothing of the recording."""
 
@@ -24,6 +26,10 @@ class Stream(msgspec.Struct, frozen=True):
     anchors: list[tuple[int, float]] = []
     ends_s: float = 0.0
     keeps_time: bool = False
+
+    def is_over(self, at_s: float) -> bool:
+        """Whether the part was over by then: its wall clock was set forward, and what has such a time came before."""
+        return self.keeps_time and bool(self.ends_s) and at_s > self.ends_s + LATE_S
 
 
 class Work(msgspec.Struct, frozen=True):

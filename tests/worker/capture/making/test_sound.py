@@ -1,10 +1,14 @@
 """What the one file is made of: packets as they are, and silence for as long as something is missing."""
 
-from typing import Final
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
 
+import av
 import pytest
 
-from worker.capture.making.sound import ARRIVAL_S, SILENCE, SILENCE_SAMPLES, began_by, samples_of, spread
+from worker.capture.making.sound import ARRIVAL_S, RATE, SILENCE, SILENCE_SAMPLES, began_by, make, samples_of, spread
+from worker.capture.making.work import Stream
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,18 @@ def test_what_is_missing_before_a_packet_is_the_least_that_it_or_a_later_one_tel
     packets: list[tuple[float, float]], places: list[float]
 ) -> None:
     assert spread(packets) == pytest.approx(places, abs=0.005)
+
+
+def test_what_came_after_the_wall_clock_was_set_forward_makes_a_part_no_longer(tmp_path: Path) -> None:
+    file: Any = av.open(str(tmp_path / "part"), "w", format="webm")
+    stream = file.add_stream("libopus", rate=RATE, layout="stereo")
+    for number in range(525):
+        packet = av.Packet(SILENCE)
+        packet.stream, packet.time_base = stream, Fraction(1, RATE)
+        packet.pts = packet.dts = number * SILENCE_SAMPLES + (60 * RATE if number >= 500 else 0)
+        file.mux_one(packet)
+    file.close()
+    parts = [Stream(str(tmp_path / "part"), media_s, [], 10.5, keeps_time=True) for media_s in (0.0, 11.0)]
+    report, unreadable = make(parts, str(tmp_path / "made.ogg"))
+    assert report
+    assert (report.duration_s, unreadable) == (pytest.approx(21.5, abs=0.1), [])
