@@ -56,7 +56,7 @@ class Writer:
         if self._stream is not None:
             return
         self._stream = self._file.add_stream_from_template(template)
-        if template.codec.canonical_name == "h264":
+        if _has_other_form(template):
             BitStreamFilterContext(_ANNEX_B, template, self._stream)
         if self._sound:
             stream = self._file.add_stream_from_template(self._sound.streams.audio[0])
@@ -158,12 +158,18 @@ def _pictures(stream: Stream, writer: Writer) -> Iterator[Picture]:
 
 
 def _copied(file: Any, source: Any) -> Iterator[Any]:
-    if source.codec.canonical_name != "h264":
+    if not _has_other_form(source):
         yield from file.demux(source)
         return
     form: Any = BitStreamFilterContext(_ANNEX_B, source)
     for packet in file.demux(source):
         yield from form.filter(packet) if packet.size else ()
+
+
+def _has_other_form(source: Any) -> bool:
+    """Whether it is H.264 in another form than a tab's, whose head begins with a start code."""
+    head = bytes(source.codec_context.extradata or b"")
+    return source.codec.canonical_name == "h264" and not head.startswith((b"\0\0\1", b"\0\0\0\1"))
 
 
 def _as_h264(file: Any, source: Any) -> Iterator[Any]:

@@ -116,6 +116,16 @@ def test_a_display_and_then_a_tab_are_one_film_whatever_codec_the_browser_has(
         assert brightness(out, since_s) == pytest.approx(bright[left_out:], abs=3)
 
 
+def test_a_tab_with_h264_alone_is_a_film(tmp_path: Path) -> None:
+    parts = [Stream(tab_film(tmp_path / str(n), 20, 20 + 60 * n), 3.0 * n, [], 2.0) for n in range(2)]
+    out = tmp_path / "out.mp4"
+    watched, unread = make(parts, "", str(out))
+    assert unread == []
+    assert watched
+    assert (watched.codec, watched.pictures, watched.damaged) == ("h264", 40, 0)
+    assert brightness(out) == pytest.approx([*range(20, 40), *range(80, 100)], abs=3)
+
+
 def at_ms(film: bytes, times: list[int]) -> bytes:
     """The same pictures at other times, as a recorder writes them."""
     head = film[:16] + struct.pack("<II", 1000, 1) + film[24:32]
