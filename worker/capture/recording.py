@@ -417,9 +417,12 @@ class Recording:
         self._recorder = None
 
     async def _finish(self) -> None:
-        """Fetch the rest, if the recorder still answers. If the meeting never permitted recording, nothing is left."""
+        """Fetch the rest, if the recorder still answers. If the meeting never permitted recording, nothing is left, but
+        of what was told to have begun: files are waited for.
+        """
         assert self.spool
-        if self._is_refused and self._recorder is None and not self.spool.progress.has_begun:
+        has_begun = self._is_told or self.spool.progress.has_begun
+        if self._is_refused and self._recorder is None and not has_begun:
             with suppress(OSError):  # whatever the disk keeps of it has no sound
                 await asyncio.to_thread(self.spool.remove)
             return

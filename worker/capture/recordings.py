@@ -408,7 +408,8 @@ class Recordings:
         except FileNotFoundError as error:
             raise DamagedRecordingError("there is no log") from error
         progress = spool.progress
-        if "refused" in progress.paused_by and not progress.has_begun:  # its agent died before it could remove it
+        was_never_permitted = "refused" in progress.paused_by and not progress.has_begun
+        if was_never_permitted and not progress.closed:  # its agent died before it could remove it
             await asyncio.to_thread(spool.remove)
             return
         if not progress.closed:

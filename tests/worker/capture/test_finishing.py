@@ -475,6 +475,15 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left_also_where_i
     assert not recorded.file(FINAL).exists()
 
 
+async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed_it(recorded: Recorded) -> None:
+    spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
+    spool.pause(Paused(1001.0, "refused"))
+    spool.close(Closed(1009.0))
+    made = await finish(recorded)
+    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["refused"])
+    assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
+
+
 async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is_stored(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

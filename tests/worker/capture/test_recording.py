@@ -205,6 +205,23 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left(tmp_path: Pa
     assert scene.story == ["record nothing: the meeting does not permit it"]
 
 
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_of_what_was_told_to_have_begun_files_are_made_also_if_it_was_refused_before_anything_came(
+    tmp_path: Path, is_lost: bool
+) -> None:
+    scene = Scene(tmp_path)
+    scene.stand_in.is_stuck = True
+    async with scene.recorded():
+        await wait_until(lambda: scene.begun)
+        scene.recording.note(REFUSED)
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+        if is_lost:
+            scene.stand_in.is_open = False
+            await wait_until(lambda: scene.recording._recorder is None)  # pyright: ignore[reportPrivateUsage]
+    progress = Spool.find(scene.folder).progress
+    assert (progress.closed is not None, progress.has_begun) == (True, False)
+
+
 async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_why(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     async with scene.recorded(REFUSED):
