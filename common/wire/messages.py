@@ -319,9 +319,9 @@ class BotRecorded(Message, frozen=True):
     """The bot's meeting is being recorded, `kinds` of it. `finished`: after the bot's end the files are made.
     `audio_s`, `video_s`: their lengths; 0: nothing was recorded. `gaps`: how many there are; `first_gaps`: the first
     ones. `stored_bytes`: the files' size in the store. `missing_s`: how much of the sound was not recorded, but for
-    what somebody paused or the meeting did not permit. `unmade`: why this VM makes no files of it, after all tries;
-    another one may, of what the store has. Managers that do not know this word take it for a recording that begins,
-    which they know of.
+    what somebody paused or the meeting did not permit. `unmade`: why this VM makes no files of it, or
+    has made none in many tries; another one may, of what the store has. Managers that do not know this word take it for
+    a recording that begins, which they know of.
     """
 
     vm_id: str

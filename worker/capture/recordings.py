@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import stat
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -121,8 +121,11 @@ class Recordings:
         self._unfinished_bytes = 0
         self.refused = 0  # how often the store did not do what was asked of it
         self._last_warning = ""
-        self._unread = set[str]()
+        self._unread = set[str]()  # those of which it was logged
+        self._unreadable: dict[str, OSError] = {}  # at the last look
         self._tries: Counter[str] = Counter()
+        self._disk_failures: Counter[str] = Counter()
+        self._told_unmade: defaultdict[str, set[str]] = defaultdict(set)  # why no files of it are made here
         self._told_store: dict[str, _ToldStore] = {}
         self._ordered: dict[str, FinishRecording] = {}
         self._wake = asyncio.Event()
@@ -293,6 +296,7 @@ class Recordings:
             if error.errno not in LOST or self._tries[name] < MOST_TRIES:
                 raise
             log.error("segment_lost", recording=spool.folder.name, segment=segment.path, error=str(error))
+            del self._disk_failures[spool.folder.name]  # it gets on
             await asyncio.to_thread(spool.note_stored, segment)
             del self._tries[name]
             await self._put_progress(spool)
@@ -342,6 +346,7 @@ class Recordings:
             taken_over = list(self._ordered)
             for name in taken_over:
                 failed |= not await self._try_to_take_over(name, names)
+            self._note_unreadable({*names, *self._active, *(folder.name for folder in unfinished)})
             for folder in unfinished:
                 failed |= not await self._try_to_finish(folder)
                 await asyncio.to_thread(self._find_unfinished, names)  # what waits on the disk changes
@@ -363,24 +368,58 @@ class Recordings:
             return self._put_aside(folder, error)
         except (StoreError, OSError) as error:
             self._note_refusal(error)
+            if isinstance(error, OSError):
+                self._note_disk_failure(folder.name, error)
             return False
         except DamagedRecordingError as error:
             return self._put_aside(folder, error)
         except Exception as error:  # a bug: this recording gets no file, and is not tried again
             log.exception("recording_failed")
             return self._put_aside(folder, error)
-        self._tries.pop(folder.name, None)
-        self._told_store.pop(folder.name, None)
+        self._forget(folder.name)
         return True
+
+    def _forget(self, name: str) -> None:
+        """Nothing more is done for that recording here."""
+        for of in (self._tries, self._disk_failures, self._told_store, self._told_unmade):
+            of.pop(name, None)
+
+    def _note_unreadable(self, others: Collection[str]) -> None:
+        """Count each folder that the disk does not read as a failure to finish its recording. `others`: recordings that
+        are under way, or are tried.
+        """
+        for name, error in self._unreadable.items():
+            if name not in others:
+                self._note_disk_failure(name, error)
+
+    def _note_disk_failure(self, name: str, error: OSError) -> None:
+        """The disk failed once more while a recording was to be finished. It is tried for as long as that lasts; after
+        many times it is reported, so that another VM makes the files meanwhile.
+        """
+        self._disk_failures[name] += 1
+        if self._disk_failures[name] >= MOST_TRIES and (whose := parse_name(name)):
+            self._tell_unmade(*whose, f"{_DISK_FAILS}: {error.strerror or error}")
+
+    def _tell_unmade(self, bot_id: str, attempt: int, why: str) -> None:
+        """Report that this VM makes no files of a recording, and why: the same cause once, and again if it is ordered
+        to make them.
+        """
+        told = self._told_unmade[name_of(bot_id, attempt)]
+        if why not in told:
+            told.add(why)
+            why = why[:_MOST_WARNING_CHARS]
+            log.warning("recording_left_to_others", bot_id=bot_id, attempt=attempt, why=why)
+            self._report(BotRecorded(self._vm_id, bot_id, attempt, time.time(), unmade=why))
 
     def _find_unfinished(self, live: Collection[str]) -> list[Path]:
         """Oldest first."""
+        self._unreadable.clear()
         try:
             paths = list(self._folder.iterdir())
         except OSError:  # nothing was recorded yet, or the disk is gone
             paths = []
-        ages = {path: age_s for path in paths if (age_s := self._looked_at(path, _changed_at)) is not None}
-        folders = sorted(ages, key=lambda folder: ages[folder])
+        times = {path: at for path in paths if (at := self._looked_at(path, _changed_at)) is not None}
+        folders = sorted(times, key=lambda folder: times[folder])
         _remove_old([folder for folder in folders if folder.suffix == SPOILED])
         in_use = {*live, *self._active}
         unfinished = [folder for folder in folders if folder.suffix != SPOILED and folder.name not in in_use]
@@ -396,6 +435,7 @@ class Recordings:
         except FileNotFoundError:
             return None
         except OSError as error:
+            self._unreadable[path.name] = error
             if path.name not in self._unread:
                 self._unread.add(path.name)
                 log.warning("recording_unread", recording=path.name, error=str(error)[:_MOST_WARNING_CHARS])
@@ -473,9 +513,13 @@ class Recordings:
     # Recordings whose VM is gone
 
     def take_over(self, order: FinishRecording) -> None:
-        """Finish a recording from what the store has of it. Nothing happens if this agent has it."""
+        """Finish a recording from what the store has of it. If this agent has it, and cannot finish it, that is told
+        once more.
+        """
         if len(self._ordered) < MOST_ORDERED:
-            self._ordered[name_of(order.bot_id, order.attempt)] = order
+            name = name_of(order.bot_id, order.attempt)
+            self._ordered[name] = order
+            self._told_unmade.pop(name, None)
             self.idle.clear()
             self._wake.set()
 
@@ -494,8 +538,12 @@ class Recordings:
             self._tries[name] += 1
             if self._tries[name] < MOST_TRIES:
                 return False
+            self._tell_unmade(order.bot_id, order.attempt, str(error))
+            self._forget(name)
         except (ValueError, OutOfOrderError) as error:
             log.error("recording_spoiled", recording=name, error=str(error)[:_MOST_WARNING_CHARS])
+            self._tell_unmade(order.bot_id, order.attempt, str(error))
+            self._forget(name)
         self._tries.pop(name, None)
         del self._ordered[name]
         return True
@@ -541,9 +589,9 @@ class Recordings:
             _move_aside(folder)
         except OSError as fault:
             self._warn_once(fault)
+            self._note_disk_failure(folder.name, fault)
             return False
-        self._tries.pop(folder.name, None)
-        self._told_store.pop(folder.name, None)
+        self._forget(folder.name)
         if whose := parse_name(folder.name):
             why = str(error)[:_MOST_WARNING_CHARS] or type(error).__name__
             self._report(BotRecorded(self._vm_id, *whose, time.time(), unmade=why))

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from array import array
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -707,7 +708,8 @@ async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recor
     with capture_logs() as logs:
         assert (await finish(recorded)).audio
     assert len(tries) == 5
-    assert [report.unmade for report in recorded.reports] == [""]
+    full = "the disk of worker.state_dir fails: no file was made: the disk is full"
+    assert [report.unmade for report in recorded.reports] == [full, ""], "another VM may have room"
     assert {log["error"] for log in logs if "error" in log} == {"[Errno 28] no file was made: the disk is full"}
 
 
@@ -755,9 +757,80 @@ async def test_what_the_disk_does_not_read_ends_no_agent_and_keeps_no_other_reco
     assert [report.bot_id for report in recorded.reports if report.finished] == ["b1"]
 
 
+async def test_a_folder_that_the_disk_does_not_read_is_left_to_others_which_is_told_once_and_again_at_an_order(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.CHECK_EVERY_S", 0.01)
+    looks, stat = Counter[str](), Path.stat
+    for bot_id in ("b1", "live"):
+        Spool.create(recorded.folder / name_of(bot_id, 1), msgspec.structs.replace(OPENED, bot_id=bot_id))
+
+    def fail(path: Path, **how: Any) -> os.stat_result:
+        if path.parent == recorded.folder:
+            looks[path.name] += 1
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return stat(path, **how)
+
+    def is_there(_: Path) -> bool:
+        return True
+
+    monkeypatch.setattr(Path, "stat", fail)
+    monkeypatch.setattr(Path, "exists", is_there)
+    async with finishing(recorded):
+        await wait_until(lambda: recorded.reports)
+        seen = looks[name_of("b1", 1)]
+        assert seen >= MOST_TRIES
+        await wait_until(lambda: looks[name_of("b1", 1)] > seen + MOST_TRIES)
+        assert len(recorded.reports) == 1
+        recorded.recordings.take_over(ORDER)
+        await wait_until(lambda: len(recorded.reports) == 2)
+    why = "the disk of worker.state_dir fails: Input/output error"
+    assert [(report.bot_id, report.attempt, report.unmade) for report in recorded.reports] == [("b1", 1, why)] * 2
+
+
+async def test_what_cannot_be_taken_over_is_left_to_others(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.recordings.CHECK_EVERY_S", 0.01)
+    agent, restore = await lost(recorded), Spool.restore
+    await recorded.store.put("spoiled/1/progress.json", b"{")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Spool, "restore", fail)
+    agent.take_over(ORDER)
+    agent.take_over(FinishRecording("spoiled", 1, 1040.0))
+    async with finishing(recorded):
+        await wait_until(lambda: len(recorded.reports) == 2)
+        agent.take_over(ORDER)
+        await wait_until(lambda: len(recorded.reports) == 3)
+    assert [report.bot_id for report in recorded.reports] == ["spoiled", "b1", "b1"]
+    assert all(report.unmade for report in recorded.reports)
+    monkeypatch.setattr(Spool, "restore", restore)
+    agent.take_over(ORDER)
+    assert (await finish(recorded)).audio
+
+
+async def test_a_disk_that_has_lost_many_segments_is_no_reason_to_leave_the_rest_to_others(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+
+    def fail(_: Spool, segment: Segment) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", segment.path)
+
+    spool = spooled(recorded.folder, 1000.5, 1010.5)
+    monkeypatch.setattr(Spool, "read", fail)
+    await finish(recorded)
+    assert len(spool.progress.segments) > 1
+    assert [(report.finished, report.unmade) for report in recorded.reports] == [(True, "")]
+
+
 async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 3)
     (recorded.folder / name_of("b0", 1)).mkdir(parents=True)
     tried_at: list[float] = []
 
@@ -768,9 +841,11 @@ async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
     monkeypatch.setattr(Path, "rename", refuse)
     async with finishing(recorded):
         await wait_until(lambda: len(tried_at) >= 3)
+        await wait_until(lambda: recorded.reports)
     waits = [later - earlier for earlier, later in pairwise(tried_at)]
     assert min(waits) >= RETRY_S[0] * 0.9
-    assert recorded.reports == [], "it may still be made a file of"
+    why = "the disk of worker.state_dir fails: Read-only file system"
+    assert [report.unmade for report in recorded.reports] == [why]
 
 
 async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
