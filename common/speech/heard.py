@@ -58,7 +58,7 @@ def utterances(words: Sequence[Word], turns: Sequence[Turn], *, timed: bool = Tr
     found: list[Utterance] = []
     said: list[Word] = []
     speaker = ""
-    for word, who in zip(ordered, whose(ordered, turns), strict=True):
+    for word, who in zip(ordered, whose(ordered, turns, timed=timed), strict=True):
         if said and (who != speaker or word.began_at - said[-1].ended_at > PAUSE_S or len(said) >= MOST_WORDS):
             found.append(_utterance(said, speaker, timed=timed))
             said = []
@@ -72,9 +72,11 @@ def _utterance(said: Sequence[Word], speaker: str, *, timed: bool) -> Utterance:
     return Utterance(speaker, text, said[0].began_at, said[-1].ended_at, list(said) if timed else [])
 
 
-def whose(words: Sequence[Word], turns: Sequence[Turn]) -> list[str]:
-    """The name of the speaker of each word; empty: unknown. The words are in order of time."""
-    runs = list(_runs(words))
+def whose(words: Sequence[Word], turns: Sequence[Turn], *, timed: bool = True) -> list[str]:
+    """The name of the speaker of each word; empty: unknown. The words are in order of time. `timed` False: each is a
+    sentence or a longer text, and none says anything of the next one.
+    """
+    runs = list(_runs(words)) if timed else [(place, place + 1) for place in range(len(words))]
     shares = _shares(words, turns)
     names: list[str] = []
     by_voice: defaultdict[int | None, Counter[str]] = defaultdict(Counter)

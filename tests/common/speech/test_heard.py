@@ -49,6 +49,12 @@ def test_a_long_text_without_times_is_nobodys_where_several_people_spoke() -> No
     ]  # fmt: skip
 
 
+def test_long_texts_without_times_that_follow_each_other_have_each_its_own_name() -> None:
+    texts = [Heard(text, at, at + 1200.0, is_whole=True).at(1000.0) for text, at in (("a", 0.0), ("b", 1200.0))]
+    turns = [turn("Ann", 0.0, 600.0), turn("Ann", 1500.0, 1600.0), turn("Ben", 1700.0, 2400.0)]
+    assert [(one.speaker, one.text) for one in utterances(texts, turns, timed=False)] == [("Ann", "a"), ("", "b")]
+
+
 @pytest.mark.parametrize(
     ("begins_s", "ends_s", "within"),
     [(1.0, 2.0, (1.0, 2.0)), (-1e11, 1.0, (0.0, 1.0)), (1e12, 1e300, (4.0, 4.0)), (math.nan, math.inf, (0.0, 4.0))],
