@@ -458,7 +458,7 @@ class Recordings:
         if await self._drop_deleted(spool):
             return
         if await store.exists(f"{folder_in_store}/{FINAL}"):
-            _log_finished_before(spool)
+            await self._tell_finished_before(spool)
             await asyncio.to_thread(spool.remove)
             return
         while segment := progress.to_store:
@@ -472,7 +472,7 @@ class Recordings:
                 f"{folder_in_store}/{FINAL}", manifest.encode(final), once=True, content_type="application/json"
             )
         except TakenError:
-            _log_finished_before(spool)
+            await self._tell_finished_before(spool)
         else:
             self._tell_finished(final, round(time.monotonic() - begun, 1))
         if not await self._drop_deleted(spool):
@@ -491,6 +491,16 @@ class Recordings:
         await store.delete(opened.bot_id)
         return True
 
+    async def _tell_finished_before(self, spool: Spool) -> None:
+        """Report what the manifest says that is there: whoever put it may not have come to that, and this may have been
+        an earlier try. Raises: StoreError.
+        """
+        store, path, opened = self._opened(), f"{store_folder(spool)}/{FINAL}", spool.progress.opened
+        await store.sync(path)
+        final = manifest.decode(await store.get(path))
+        log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
+        self._report_finished(final)
+
     def _tell_finished(self, final: Manifest, took_s: float) -> None:
         audio_s = final.audio.duration_s if final.audio else 0.0
         video_s = final.video.duration_s if final.video else 0.0
@@ -503,6 +513,12 @@ class Recordings:
             gaps=len(final.gaps),
             took_s=took_s,
         )
+        self._report_finished(final)
+
+    def _report_finished(self, final: Manifest) -> None:
+        """Whoever gets it takes it once, however often it is reported."""
+        audio_s = final.audio.duration_s if final.audio else 0.0
+        video_s = final.video.duration_s if final.video else 0.0
         size = sum(file.bytes for file in (final.audio, final.video, *final.tracks) if file)
         whose = (self._vm_id, final.bot_id, final.attempt, time.time())
         kinds: tuple[Kind, ...] = tuple(kind for kind in final.kinds if kind != "tracks")
@@ -596,11 +612,6 @@ class Recordings:
             why = str(error)[:_MOST_WARNING_CHARS] or type(error).__name__
             self._report(BotRecorded(self._vm_id, *whose, time.time(), unmade=why))
         return True
-
-
-def _log_finished_before(spool: Spool) -> None:
-    opened = spool.progress.opened
-    log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
 
 
 def missing_s(final: Manifest) -> float:

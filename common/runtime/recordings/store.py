@@ -98,6 +98,14 @@ class Store:
         finally:
             is_given_up.set()
 
+    async def sync(self, path: str) -> None:
+        """Have an object on the disk, if the store is a folder: one that is there may be from a call that failed before
+        it was. Raises: StoreError, AbsentError.
+        """
+        if self.folder is not None:
+            folder = self.folder
+            await self._call(lambda: _sync(folder, path))
+
     async def get(self, path: str) -> bytes:
         """The content of an object. Raises: StoreError, AbsentError."""
         return await self._call(lambda: bytes(self._store().get(path).bytes()))

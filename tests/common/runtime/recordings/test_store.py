@@ -70,6 +70,7 @@ async def test_what_is_put_is_there_once_and_can_be_found_fetched_and_deleted(st
     await store.put(manifest.deleted("b1"), b"")
     with pytest.raises(TakenError):
         await store.put("b1/10/manifest.json", b"other", once=True)
+    await store.sync("b1/10/manifest.json")
     assert await store.get("b1/10/manifest.json") == b"{}"
     assert (await store.size("b1/1/a.webm"), await store.size("b1/2/large")) == (3, 6_000_000)
     assert await store.attempts("b1") == [1, 2, 10]
@@ -121,6 +122,8 @@ async def test_what_a_folder_was_given_is_on_the_disk_before_it_counts_as_stored
     store = Store(CaptureSettings(store=str(folder)))
     await store.put("b1/1/a.webm", b"abc")
     assert synced == [folder / "b1/1/a.webm", folder / "b1/1", folder / "b1", folder]
+    await store.sync("b1/1/a.webm")
+    assert synced[4:] == synced[:4], "also what a call left that failed in between"
 
     def fail(_descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
