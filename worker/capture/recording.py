@@ -63,6 +63,7 @@ _PAUSES: Final[dict[tuple[GapCause, bool], str]] = {
 }
 """What a bot's story says when a pause of that cause began, or is over."""
 _DISK_FULL_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_ERRORS: Final = (*_DISK_FULL_ERRORS, errno.EIO)
 
 OnSound = Callable[[int, int, bytes], None]
 """Gets each chunk of sound as it is fetched: its number, its part, and the WebM. The same chunk may come again."""
@@ -132,7 +133,7 @@ class Recording:
         self._open_cause: GapCause | None = None  # of the gap before the next recorder, if it is known
         self._next_seq = 0  # the number of the next chunk to fetch
         self._stopped: set[str] = set()  # why its kinds were no longer recorded at the last fetch
-        self._waiting = 0  # how many chunks the recorder had at the last fetch
+        self._waiting = 0  # how many chunks the recorder had left after the last fetch
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
         self._failed_at = float("-inf")
@@ -198,12 +199,20 @@ class Recording:
                 delays = backoff(*REOPEN_DELAYS_S)
             except CAPTURE_ERRORS as error:
                 next_delay_s = next(delays)
-                if not isinstance(error, (TimeoutError, *PAGE_ERRORS)):  # those may be the page's fault
+                is_pages = isinstance(error, (TimeoutError, *PAGE_ERRORS))  # they may be its fault
+                if not (is_pages or self._keeps_chunks(error, time.monotonic() - failing_since)):
                     await self._note_failure(one_line(error))
                 self._recorder = None
                 self._log.warning("recorder_failed", error=one_line(error), again_in_s=next_delay_s)
                 self._report_if_long(failing_since, "there is no recorder; it is tried again")
         await self._finish()
+
+    def _keeps_chunks(self, error: Exception, failing_s: float) -> bool:
+        """Whether the disk failed, and the recorder has chunks that would be lost with it. It is tried again for as
+        long as it may have room for more.
+        """
+        is_disks = isinstance(error, OSError) and error.errno in _DISK_ERRORS
+        return is_disks and self._waiting > 0 and failing_s < RECORDER_BUFFER_S
 
     async def _open_spool(self) -> Spool | NullSpool | None:
         """The bot's spool, as soon as the disk takes one. None: the bot was out before."""
@@ -312,7 +321,7 @@ class Recording:
         if not self._ended.is_set():
             received = self._received(pulled, is_taken=is_taken)
             await self._check(pulled, received, time.monotonic(), may_replace=is_taken and not more)
-        self._waiting = pulled.waiting
+        self._waiting = pulled.waiting - (len(pulled.chunks) if is_taken else 0)
         return more and is_taken
 
     async def _take(self, pulled: Pulled) -> bool:
@@ -414,7 +423,7 @@ class Recording:
         if self._recorder:
             with suppress(*CAPTURE_ERRORS):
                 await self._recorder.close()
-        self._recorder = None
+        self._recorder, self._waiting = None, 0
 
     async def _finish(self) -> None:
         """Fetch the rest, if the recorder still answers. If the meeting never permitted recording, nothing is left, but

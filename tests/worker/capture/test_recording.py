@@ -374,6 +374,33 @@ async def test_a_display_that_begins_and_then_gives_nothing_but_errors_is_closed
     assert both.story == [f"go on to record it by a stand-in for the recorder_tab, because {why}"]
 
 
+@pytest.mark.parametrize("buffer_s", [600.0, 0.0])
+async def test_a_display_whose_chunks_wait_is_tried_again_while_the_disk_is_full(
+    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, buffer_s: float
+) -> None:
+    tries, pull = list[float](), display.pull
+
+    async def fail(*_: object) -> Pulled:
+        tries.append(time.monotonic())
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with both.recorded():
+        await wait_until(lambda: both.heard)
+        both.has_room = False
+        waiting_from = display.seq
+        await wait_until(lambda: display.seq > waiting_from + 1)
+        monkeypatch.setattr("worker.capture.recording.RECORDER_BUFFER_S", buffer_s)
+        monkeypatch.setattr(display, "pull", fail)
+        await wait_until(lambda: len(tries) >= 3 or tab.opens)
+        monkeypatch.setattr(display, "pull", pull)
+        both.has_room = True
+        heard = len(both.heard)
+        await wait_until(lambda: len(both.heard) > heard)
+    is_kept = buffer_s > 0.0
+    assert (tab.opens, display.told) == ((0, []) if is_kept else (1, ["close"])), "no longer than it has room for more"
+    assert (both.made.gaps == []) is is_kept
+
+
 @pytest.mark.parametrize("trouble", [TimeoutError(), PlaywrightError("Target closed")])
 async def test_a_page_that_does_not_answer_is_no_fault_of_the_display(
     both: Scene, display: StandIn, tab: StandIn, trouble: Exception
