@@ -68,6 +68,8 @@ class Receiver:
                 self._change(at, {"permission": "allowed" if allowed else "denied"})
             case BotRecorded(unmade=why) if why:
                 self._unmade = why
+            case BotRecorded(finished=True) if self._record.manifest_status == "completed":
+                pass  # it is told once more where its spool could not be removed
             case BotRecorded(finished=finished, at=at):
                 what = "completed" if finished else "recording"
                 self._recorded(at, what, event.status_of("audio"), event.status_of("video"))

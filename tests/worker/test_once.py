@@ -218,6 +218,21 @@ async def test_files_that_nobody_made_in_time_are_told_of_as_skipped_and_then_al
     assert messages == [f"There is no manifest: {told}.", f"There is no audio: {told}."]
 
 
+async def test_files_of_which_is_told_twice_are_told_once(inbox: tuple[Inbox, str]) -> None:
+    box, url = inbox
+    receiver = receiver_of(url)
+    receiver.tell(BotMoved("vm", "w", "b", 1, time.time(), BotState.IN_MEETING))
+    receiver.tell(BotRecorded("vm", "b", 1, time.time()))
+    receiver.tell(BotEnded("vm", "w", "b", 1, time.time(), Reason.EVERYONE_LEFT))
+    for _ in range(2):
+        receiver.tell(BotRecorded("vm", "b", 1, time.time(), finished=True, audio_s=60.0))
+    receiver.close()
+    async with asyncio.timeout(PATIENCE_S):
+        await receiver.run(asyncio.Event())
+    assert box.events.count("manifest.completed") == 1
+    assert [event for event in box.events if box.events.count(event) > 1] == []
+
+
 async def test_that_the_meeting_permits_no_recording_and_that_it_permits_it_again_is_told(
     inbox: tuple[Inbox, str],
 ) -> None:
