@@ -225,7 +225,7 @@ class Manifest(Shape, frozen=True):
     screenshots: list[Screenshot] = []
 
 
-def name_of(made: str, sha256: str) -> str:
+def named_by_content(made: str, sha256: str) -> str:
     """The name in the store of what was made as `made`. It says the content, so that nothing which two agents make of
     one recording ever replaces the other's: a manifest is true of its files whoever puts what when.
     """

@@ -150,7 +150,7 @@ class Maker:
     async def _put(self, folder_in_store: str, path: Path, content_type: str) -> tuple[str, int, str]:
         """Put a file into the store. Returns its name there, its bytes and its SHA-256. Raises: StoreError, OSError."""
         size, sha256 = await asyncio.to_thread(_measure, path)
-        name = manifest.name_of(path.name, sha256)
+        name = manifest.named_by_content(path.name, sha256)
         await self._store.put(f"{folder_in_store}/{name}", path, content_type=content_type)
         if await self._store.size(f"{folder_in_store}/{name}") != size:
             raise StoreError("what it holds is shorter than what it was given")
