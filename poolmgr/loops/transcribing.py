@@ -24,7 +24,7 @@ from common.speech.provider import SpeechError
 from common.wire import manifest, minutes
 from common.wire.manifest import Manifest, SoundTrack
 from common.wire.minutes import SPEAKERS, VERSION, Minutes, Turn, Utterance, transcript_name
-from poolmgr.store.leader.transcriptions import DueTranscriptions, UnderWay
+from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions, UnderWay
 
 _log = structlog.stdlib.get_logger()
 
@@ -101,10 +101,12 @@ class Transcribing:
                 await self._due.put_off(task, self._clock.wall() + later_s, why=error.reason)
             return
         why = "" if made else "nothing_said"
-        if await self._due.conclude(task, self._clock.wall(), utterances=len(made), why=why):
+        became = await self._due.conclude(task, self._clock.wall(), utterances=len(made), why=why)
+        if became is Concluded.NOTED:
             _log.info("recording_transcribed", **facts, utterances=len(made))
-        elif kept := self._store():
-            await _delete(kept, task.bot.bot_id)  # nothing may stay of what was deleted meanwhile, or is to be
+        elif became is not Concluded.SUPERSEDED and (kept := self._store()):
+            # Nothing may stay of what was deleted meanwhile, or is to be. A record that got old leaves its recording.
+            await _delete(kept, task.bot.bot_id, only_marked=became is Concluded.FORGOTTEN)
 
     async def _make(self, task: UnderWay) -> list[Utterance]:
         """The utterances, which are in the store if there are any. Raises: SpeechError for all that prevents it."""
@@ -188,7 +190,7 @@ def _is_coming(bot: Record) -> bool:
     return bot.manifest_status == "recording"
 
 
-async def _delete(store: Store, bot_id: str, *, only_marked: bool = False) -> None:
+async def _delete(store: Store, bot_id: str, *, only_marked: bool) -> None:
     try:
         if not only_marked or await deletion.is_deleted(store, bot_id):
             await store.delete(bot_id)

@@ -356,13 +356,13 @@ def ask_transcription(
 ) -> int: ...
 
 
-@SCRIPTS.script(FENCE)
+@SCRIPTS.script("task", FENCE)
 def put_off_transcription(
-    *, transcriptions: Key, due: Key, bot_id: str, number: int, stamp: float, asked: bytes
+    *, transcriptions: Key, due: Key, bot_id: str, number: int, attempt: int, stamp: float, asked: bytes
 ) -> bool: ...
 
 
-@SCRIPTS.script("story", "outbox", "done", FENCE)
+@SCRIPTS.script("story", "outbox", "done", "task", FENCE)
 def conclude_transcription(
     *,
     bot: Key,
@@ -373,6 +373,7 @@ def conclude_transcription(
     expiring: Key,
     bot_id: str,
     number: int,
+    attempt: int,
     at: str,
     stamp: float,
     asked: bytes,
@@ -381,7 +382,7 @@ def conclude_transcription(
     why: str,
     callback: str,
     entry: bytes,
-) -> bool: ...
+) -> str: ...
 
 
 @SCRIPTS.script("story", "noted", FENCE)

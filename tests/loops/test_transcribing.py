@@ -23,7 +23,7 @@ from common.wire.vocabulary import BotState, Reason
 from lab.speech import server
 from lab.speech.server import KEY, Speech, serving
 from lab.speech.tones import Tone
-from poolmgr.core.decisions import Accept, Assign, End, NoteRecorded
+from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
 from poolmgr.loops import transcribing
 from poolmgr.loops.transcribing import Transcribing
 from poolmgr.store.actions import By, Way
@@ -336,15 +336,51 @@ async def test_a_leader_that_goes_in_the_middle_is_followed_by_one_that_makes_th
     assert len(bed.speech.sizes) == 2
 
 
+async def it_is_concluded(bed: Bed) -> None:
+    """Then it is due no more, and what is due again is looked at."""
+
+    async def is_due_no_more() -> bool:
+        return await bed.redis.exists(bed.keys.transcriptions_due) == 0
+
+    await wait_until(is_due_no_more)
+    await bed.redis.zadd(bed.keys.transcriptions_due, {"b1": NOW})
+    await wait_until(is_due_no_more)
+
+
 async def test_of_a_bot_that_is_deleted_in_the_middle_nothing_comes_back(bed: Bed, sound: Path) -> None:
     bed.record(sound)
     await bed.end_bot("openai")
     bed.speech.slow_s = 1.0
     async with bed.running():
         await wait_until(lambda: bed.speech.sizes)
+        assert bed.store
+        await deletion.delete(bed.store, "b1")
         assert await forget(bed.redis, bed.keys, "b1") > 0
-        await wait_until(lambda: not (bed.folder / "store" / "b1").exists())
+        await it_is_concluded(bed)
+    assert not (bed.folder / "store" / "b1" / "1").exists()
     assert await bed.redis.exists(bed.keys.transcriptions_due, bed.keys.transcriptions("b1")) == 0
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False], ids=["whose record got old", "who is sent in again"])
+async def test_a_bot_keeps_what_was_recorded_when_its_transcript_is_wanted_no_more(
+    bed: Bed, sound: Path, *, is_forgotten: bool
+) -> None:
+    """Its record is kept for a shorter time than its recording; and a later attempt has a transcript of its own."""
+    bed.record(sound)
+    await bed.end_bot("openai", 3, state=BotState.STOPPED if is_forgotten else BotState.IN_MEETING)
+    bed.speech.slow_s = 1.0
+    async with bed.running():
+        await wait_until(lambda: bed.speech.sizes)
+        if is_forgotten:
+            assert await forget(bed.redis, bed.keys, "b1") > 0
+        else:
+            ledger = Ledger(bed.redis, bed.keys, RetentionSettings(), 1)
+            again = Assign("v", Join("w1", "b1", 2, "room", "http://x/", "N"), NOW, warm=True, waited_s=0)
+            writing = NoteRecorded(BotTranscribed("vm", "b1", 2, NOW))
+            await ledger.apply([Enqueue("b1", 1, Why.VM_LOST), again, writing], NOW)
+        await it_is_concluded(bed)
+    assert bed.made().utterances, "which is there"
+    assert (bed.folder / "store" / "b1" / "1" / AUDIO).exists()
 
 
 EXPIRED: Final = {"manifest_status": "expired"}

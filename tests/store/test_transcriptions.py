@@ -15,7 +15,7 @@ from poolmgr.store.actions import Actions, By, Way
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger
-from poolmgr.store.leader.transcriptions import DueTranscriptions, UnderWay
+from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions, UnderWay
 from poolmgr.store.reading.views import Views
 from poolmgr.store.story import What
 from poolmgr.store.transcriptions import MOST, Transcription, Transcriptions, Unasked
@@ -79,7 +79,7 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
     assert again
     assert (again.what.tries, again.what.why) == (1, "busy (429)")
     await due.put_off(again, NOW + 100)
-    assert await due.conclude(again, NOW + 101, utterances=7)
+    assert await due.conclude(again, NOW + 101, utterances=7) is Concluded.NOTED
     assert await due.due(NOW + 1000, 5) == []
     assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", by.encode()]
     assert await told(redis, keys) == [(b"processed", b"", b"")]
@@ -122,14 +122,42 @@ async def test_the_recording_of_a_later_attempt_is_sent_to_the_provider_as_that_
     await ledger.apply([accept, ASSIGN, NoteRecorded(WRITTEN)], NOW + 71)
     first = await due.under_way("b1")
     assert first
-    assert await due.conclude(first, NOW + 10_000, utterances=7), "nothing is deleted before the bot's end"
+    became = await due.conclude(first, NOW + 10_000, utterances=7)
+    assert became is Concluded.NOTED, "nothing is deleted before the bot's end"
     again = replace(ENDED, attempt=2)
     await ledger.apply([AGAIN, SECOND, NoteRecorded(replace(WRITTEN, attempt=2)), again], NOW + 10_001)
     second = await due.under_way("b1")
     assert second
     assert (second.number, second.what.attempt) == (1, 2)
-    assert await due.conclude(second, NOW + 10_002, utterances=7)
+    assert await due.conclude(second, NOW + 10_002, utterances=7) is Concluded.NOTED
     assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"")]
+
+
+WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 2)
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["before there is another one", "beside another one"])
+async def test_what_is_made_of_an_earlier_attempt_concludes_nothing_of_a_later_one(
+    redis: Any, keys: Keys, due: DueTranscriptions, *, is_written: bool
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1)
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="openai"))
+    await ledger.apply([accept, ASSIGN, *map(NoteRecorded, (WRITING, WRITTEN))], NOW + 71)
+    first = await due.under_way("b1")
+    assert first
+    later = [replace(one, attempt=2) for one in (WRITING, WRITTEN)]
+    await ledger.apply([AGAIN, SECOND, *map(NoteRecorded, later[: 1 + is_written])], NOW + 80)
+    await ledger.apply([replace(ENDED, attempt=2)], NOW + 81)
+    before = await redis.hgetall(keys.bot("b1")), await redis.hgetall(keys.transcriptions("b1"))
+    await due.put_off(first, NOW + 500, why="busy (429)")
+    for why in ("", "unauthorized (401)"):
+        assert await due.conclude(first, NOW + 100, why=why) is Concluded.SUPERSEDED
+    assert (await redis.hgetall(keys.bot("b1")), await redis.hgetall(keys.transcriptions("b1"))) == before
+    assert [one[0] for one in await told(redis, keys)] == [b"processing", b"processing"]
+    second = await due.under_way("b1")
+    assert (second.what.attempt if second else 0) == (2 if is_written else 0)
+    assert await due.due(NOW + 100, 5) == (["b1"] if is_written else [])
+    assert second is None or await due.conclude(second, NOW + 101, utterances=7) is Concluded.NOTED
 
 
 async def test_a_job_that_wants_captions_has_its_recording_sent_to_nobody(
@@ -159,7 +187,7 @@ async def test_what_is_given_up_leaves_the_captions_if_there_are_any_and_says_wh
     await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(written)], NOW + 71)
     one = await due.under_way("b1")
     assert one
-    assert await due.conclude(one, NOW + 101, why=why)
+    assert await due.conclude(one, NOW + 101, why=why) is Concluded.NOTED
     assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [status, CAPTIONS.encode()]
     assert await told(redis, keys) == [(status, why.encode(), b"")]
     assert (await story(redis, keys))[-1] == f"no words were made of its recording by deepgram: {why}"
@@ -177,7 +205,7 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     assert await asked.ask("b1", ASKED, NOW + 80, BY) == Unasked("under_way")
     one = await due.under_way("b1")
     assert one
-    assert await due.conclude(one, NOW + 90, utterances=4)
+    assert await due.conclude(one, NOW + 90, utterances=4) is Concluded.NOTED
     assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"https://else.example/")]
     assert await redis.hget(keys.bot("b1"), "transcript_by") == CAPTIONS.encode()  # that of its job is another one
     assert await asked.ask("b1", replace(ASKED, provider="whisper"), NOW + 95, BY) == 3
@@ -209,7 +237,7 @@ async def test_of_a_bot_that_is_forgotten_meanwhile_nothing_is_left(
         elif leave == "conclude":
             await redis.zadd(keys.transcriptions_due, {"b1": NOW})
             assert known
-            assert await due.conclude(known, NOW + 100) is False
+            assert await due.conclude(known, NOW + 100) is Concluded.FORGOTTEN
         else:
             await redis.zadd(keys.transcriptions_due, {"b1": NOW})
             assert await due.under_way("b1") is None

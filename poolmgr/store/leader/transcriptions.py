@@ -1,6 +1,7 @@
 """Transcripts that are to be made of recordings: which are due, postponed, made, or given up. For one leader."""
 
 import math
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,6 +31,17 @@ class UnderWay(NamedTuple):
     what: Transcription
     bot: Record
     kept_until: float = math.inf
+
+
+class Concluded(StrEnum):
+    """What became of the end of a transcript. `superseded`: a later attempt of its bot has another one, or none yet.
+    `forgotten`: the bot's record is gone. `over`: so is the time of its recording.
+    """
+
+    NOTED = "noted"
+    SUPERSEDED = "superseded"
+    FORGOTTEN = "forgotten"
+    OVER = "over"
 
 
 class DueTranscriptions:
@@ -70,19 +82,19 @@ class DueTranscriptions:
             due=k.transcriptions_due,
             bot_id=bot_id,
             number=one.number,
+            attempt=one.what.attempt,
             stamp=until,
             asked=msgspec.json.encode(later),
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
-    async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> bool:
-        """Note that it is made, or given up because of `why`. Returns False if the bot's record is gone; also if it is
-        made and the time of the recording is over, and then it stays due.
+    async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> Concluded:
+        """Note that it is made, or given up because of `why`. Nothing is noted of one that is superseded, nor of one
+        that is made when the time of the recording is over: it stays due.
         """
         k, bot_id, what = self._keys, one.bot.bot_id, one.what
         became = PROCESSED if not why else SKIPPED if why in NOTHING_TO_TRANSCRIBE else FAILED
         last = msgspec.structs.replace(what, status=became, why=why, utterances=utterances)
-        attempt = one.bot.attempt
         call = scripts.conclude_transcription(
             bot=k.bot(bot_id),
             outbox=k.outbox,
@@ -92,6 +104,7 @@ class DueTranscriptions:
             expiring=k.recordings_expiring,
             bot_id=bot_id,
             number=one.number,
+            attempt=what.attempt,
             at=iso(now),
             stamp=now,
             asked=msgspec.json.encode(last),
@@ -99,7 +112,7 @@ class DueTranscriptions:
             by=what.captions or CAPTIONS if why else what.provider,
             why=why,
             callback=what.callback,
-            entry=story.of_transcription(attempt, now, what.provider, utterances, why),
+            entry=story.of_transcription(one.bot.attempt, now, what.provider, utterances, why),
         )
-        [known] = await run_fenced(self._redis, k.epoch, self._epoch, [call])
-        return known
+        [answer] = await run_fenced(self._redis, k.epoch, self._epoch, [call])
+        return Concluded(answer)

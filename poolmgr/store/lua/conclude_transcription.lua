@@ -1,15 +1,19 @@
--- A transcript of a bot's recording was made (`became` is `processed`), or was given up (`skipped`, `failed`), with `why`;
--- where that leaves one of captions, `became` is `processed`, too. The transcript that its job asked for (number 1) also
+-- A transcript of a bot's recording, of that attempt, was made (`became` is `processed`), or was given up (`skipped`,
+-- `failed`), with `why`; where that leaves one of captions, `became` is `processed`, too. The transcript that its job asked for (number 1) also
 -- sets the record's `transcript_status`, and `by`, the provider. `callback`: a further address for the webhook, besides
--- callback_url. Answers 0 for a bot that was deleted, and for a transcript that was made of a recording whose time was over
--- by then, `stamp`: it stays due, to be deleted and given up.
+-- callback_url. Answers `noted`; `forgotten`: the bot's record is gone; `superseded`: a later attempt has another transcript,
+-- or none yet; `over`: it was made, and the time of the recording was over by then, `stamp`: it stays due, to be deleted and
+-- given up.
 local state, manifest_status = unpack(redis.call('HMGET', bot, 'state', 'manifest_status'))
-local known = state and redis.call('HEXISTS', transcriptions, number) == 1
+if not state then
+  redis.call('ZREM', due, bot_id)
+  return 'forgotten'
+end
+if not is_current(transcriptions, number, attempt) then return 'superseded' end
 local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local is_over = manifest_status == 'expired' or (state == STOPPED and until_at <= tonumber(stamp))
-if known and why == '' and is_over then return 0 end
+if why == '' and is_over then return 'over' end
 redis.call('ZREM', due, bot_id)
-if not known then return 0 end
 redis.call('HSET', transcriptions, number, asked)
 local done = ''
 if number == 1 then
@@ -21,4 +25,4 @@ relate(story, entry)
 local tell = callback ~= '' and notify or call_back
 tell(outbox, bot, bot_id, redis.call('HGET', bot, 'attempt'), at,
   {'transcribed', became, 'why', why, 'number', number, 'callback', callback, 'done', done})
-return 1
+return 'noted'

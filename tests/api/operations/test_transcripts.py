@@ -14,7 +14,7 @@ from common.wire import manifest, minutes
 from common.wire.manifest import AUDIO, FINAL, Audio, Manifest
 from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance, Word
 from common.wire.vocabulary import Reason
-from poolmgr.store.leader.transcriptions import DueTranscriptions
+from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions
 from poolmgr.store.lives import MADE_WITHIN_S
 from tests.api.conftest import World
 
@@ -191,7 +191,7 @@ async def test_another_transcript_of_a_recording_is_asked_for_listed_and_got_by_
         word = Word("hello", 1004.0, 1004.4, "Hello.", 0.9, 1)
         made = Minutes(1, "b1", 1, "room", 1000.0, "deepgram", [Utterance("Ben", "Hello.", 1004.0, 1004.4, [word])])
         put(tmp_path, "transcript-2.json", minutes.encode(made))
-        assert await due.conclude(one, 1_800_000_100.0, utterances=1)
+        assert await due.conclude(one, 1_800_000_100.0, utterances=1) is Concluded.NOTED
         [said] = (await call("GET", "/transcript/tr-b1~2/get_transcript")).body
         assert said["words"] == [
             {"word": "hello", "punctuated_word": "Hello.", "start": 4.0, "end": 4.4, "confidence": 0.9, "speaker": 1}
