@@ -415,6 +415,10 @@ def finish_recording(
 ) -> bool: ...
 
 
+@SCRIPTS.script("awaited", FENCE)
+def await_no_agent(*, bot: Key, due: Key, bot_id: str) -> bool: ...
+
+
 @SCRIPTS.script("story", FENCE)
 def recording_deleted(
     *, bot: Key, story: Key, expiring: Key, bot_id: str, at: str, until_at: float, entry: bytes

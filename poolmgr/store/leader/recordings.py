@@ -114,12 +114,14 @@ class DueRecordings:
         """Note that files and transcript are no longer waited for. If they come later, that is noted and reported as
         well. Of files that are there a provider makes the transcript, as of any recording without one.
         """
-        bot_id = one.bot_id
+        k, bot_id = self._keys, one.bot_id
         if one.recording:
             await self._give_up_files(bot_id, one.attempt, now)
         if one.transcript:
             await self._give_up_transcript(bot_id, one.attempt, now)
-        await self._redis.zrem(self._keys.recordings_due, bot_id)  # also if the bot's record is deleted
+        if not (one.recording or one.transcript):
+            call = scripts.await_no_agent(bot=k.bot(bot_id), due=k.recordings_due, bot_id=bot_id)
+            await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
     async def _give_up_files(self, bot_id: str, attempt: int, now: float) -> None:
         k = self._keys

@@ -416,6 +416,35 @@ async def test_files_of_one_attempt_and_a_transcript_of_another_are_each_ordered
     assert (said, await due.unmade(now + DAY_S)) == ([b"skipped", b"skipped"], [])
 
 
+async def test_a_leader_that_dies_between_two_attempts_of_a_bot_leaves_the_second_one_to_the_next(
+    redis: Any, keys: Keys, due: DueRecordings
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1)
+    again = [NoteRecorded(BEGAN_AGAIN), ENDED_AGAIN]
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING), AGAIN, SECOND, *again], NOW)
+    until = NOW + 300 + MADE_WITHIN_S
+    first, second = await due.unmade(until)
+    assert [(one.attempt, one.recording, one.transcript) for one in (first, second)] == [
+        (1, False, True), (2, True, False),
+    ]  # fmt: skip
+    await due.give_up(first, until)
+    await due.give_up(Unmade("b1"), until)  # as one who looked before
+    assert await due.unmade(until) == [second]
+    await due.give_up(second, until)
+    assert await due.unmade(until) == []
+    assert await told_in_order(redis, keys) == [("end", False), ("transcribed", False), ("recorded", True)]
+
+
+async def test_a_leader_that_was_replaced_takes_no_bot_out_of_those_that_are_waited_for(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), ENDED], NOW)
+    await redis.hset(keys.bot("b1"), "manifest_status", "completed")
+    with pytest.raises(StaleEpochError):
+        await DueRecordings(redis, keys, 0).give_up(Unmade("b1"), NOW)
+    assert await redis.zscore(keys.recordings_due, "b1")
+
+
 async def test_what_was_recorded_of_an_earlier_attempt_is_kept_where_the_later_one_is_not_recorded(
     redis: Any, keys: Keys, due: DueRecordings
 ) -> None:
