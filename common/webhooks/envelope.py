@@ -20,6 +20,9 @@ from common.wire.vocabulary import UNSERVED, BotState, Reason
 MOST_JOININGS: Final = 3
 """How many bot.joining events clients expect at most."""
 
+UNSAID: Final = "unsaid"
+"""The `done` of an entry about a bot that a release before has ended. An entry of that release has none."""
+
 _LINK: Final = re.compile(r"https?://[^\s\"'<>]+")
 
 _EVENTS: Final = {
@@ -37,7 +40,7 @@ _DONE: Final = "All is done for this bot. What of its meeting should still come 
 
 def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
     """The webhooks of one entry of the outbox, in the order in which they are to arrive. There may be none. The last is
-    bot.done if with this entry all is done for the bot (`done`).
+    bot.done if with this entry all is done for the bot (`done`: `1`, empty, or UNSAID).
 
     `change`: the entry's fields. `record`: the bot's current session record.
     Raises: ValueError (also UnicodeError and msgspec's) and KeyError for an unreadable entry.
@@ -59,9 +62,21 @@ def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Del
     else:
         name, message = _EVENTS[state]
         events = [_Event(name, name, change["status"], message, 200)]
-    if change.get("done"):
+    done = change.get("done", UNSAID)
+    if done == "1" or (done == UNSAID and _was_done_with(change, state)):
         events.append(_done(Reason(change["reason"]), record))
     return [_delivery(entry_id, event, change, record, url) for event in events]
+
+
+def _was_done_with(change: Mapping[str, str], state: BotState) -> bool:
+    """Whether all was done with such an entry for a release that told bot.done before any transcript: with the end, or
+    with the files of what was being recorded then.
+    """
+    if state is not BotState.STOPPED or "transcribed" in change or "permission" in change:
+        return False
+    if recorded := change.get("recorded"):
+        return recorded != "recording" and change["before"] != "skipped"
+    return change.get("manifest") != "recording"
 
 
 def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:

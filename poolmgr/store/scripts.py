@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from common.runtime.redis.lua import FENCE, Key, Keys, Library, OptionalKey, Pairs, Values
 from common.runtime.redis.scripts import STATES
+from common.webhooks.envelope import UNSAID
 from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import Reason, Status
 from poolmgr.store import lives
@@ -25,6 +26,7 @@ SCRIPTS: Final = Library(
         "REJECTED": "rejected",
         "ERROR": Status.ERROR,
         "INVALID_REQUEST": Reason.INVALID_REQUEST,
+        "UNSAID": UNSAID,
         "MOST_NOTED": MOST_NOTED,
         "STORY_MOST": 300,
         "STORY_BEGINNING": 50,

@@ -12,7 +12,7 @@ local function tell(status, outbox, keep, bot_id, at, seen)
     if seen[8] and seen[8] ~= '' then
       entry[#entry + 1], entry[#entry + 2] = 'manifest', seen[8]
     end
-    if seen[10] and seen[10] ~= '' then
+    if seen[10] then
       entry[#entry + 1], entry[#entry + 2] = 'done', seen[10]
     end
     entry[#entry + 1], entry[#entry + 2] = 'sequence', sequence
@@ -22,7 +22,7 @@ local function tell(status, outbox, keep, bot_id, at, seen)
 end
 
 -- Write a status change into the bot's record and the status stream, and into the outbox if the bot has a callback_url.
--- `done`: '1' if with it all is done for the bot.
+-- `done`: of an end, '1' if with it all is done for the bot, or empty.
 local function announce(bot, status, outbox, keep, bot_id, at, fields, done)
   redis.call('HSET', bot, unpack(fields))
   local seen = redis.call('HMGET', bot, 'state', 'status', 'status_reason', 'attempt', 'vm_id', 'worker_id', 'callback_url',

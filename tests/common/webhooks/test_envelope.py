@@ -9,7 +9,7 @@ from meetstream import describe_stop
 
 from common.jobs.outgoing import Delivery
 from common.jobs.record import Record
-from common.webhooks.envelope import deletion, render
+from common.webhooks.envelope import UNSAID, deletion, render
 from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
 
 AT = "2027-01-15T08:00:00.123456Z"
@@ -30,7 +30,7 @@ RECORD = {
 def change(state: str, reason: str = "", attempt: int = 1) -> dict[str, str]:
     status = outward_status(BotState(state), Reason(reason) if reason else None)
     facts = {"bot_id": "b", "state": state, "status": status, "reason": reason, "attempt": str(attempt)}
-    return {**facts, "vm_id": "v", "worker_id": "w", "at": AT}
+    return {**facts, "vm_id": "v", "worker_id": "w", "at": AT, "done": ""}
 
 
 def made_of(entry_id: str, change: Mapping[str, str], record: Mapping[str, str]) -> list[Delivery]:
@@ -173,6 +173,30 @@ def test_all_is_done_with_whatever_was_the_last_that_was_waited_for(
     assert others == before
     assert (done["event"], done["bot_status"], done["status_code"]) == ("bot.done", "Done", code)
     assert "bot.done" not in [body["event"] for body in before]
+
+
+@pytest.mark.parametrize(
+    ("what", "is_done"),
+    [
+        ({}, True),
+        ({"manifest": "completed"}, True),
+        ({"manifest": "recording"}, False),
+        ({"recorded": "recording", "audio": "", "video": "", "before": ""}, False),
+        ({"recorded": "completed", "audio": "processed", "video": "", "before": "recording"}, True),
+        ({"recorded": "skipped", "audio": "skipped", "video": "", "before": "recording"}, True),
+        ({"recorded": "completed", "audio": "processed", "video": "", "before": "skipped"}, False),
+        ({"transcribed": "processed"}, False),
+        ({"permission": "denied"}, False),
+    ],
+)
+@pytest.mark.parametrize("done", [{}, {"done": UNSAID}], ids=["written by it", "of a bot that it ended"])
+def test_bot_done_is_told_as_the_release_before_told_it_where_that_ended_the_bot(
+    what: dict[str, str], done: dict[str, str], *, is_done: bool
+) -> None:
+    entry = change("stopped", "everyone_left")
+    entry.pop("done")
+    events = [body["event"] for body in bodies(made_of("1-0", {**entry, **what, **done}, RECORD))]
+    assert events[-1:] == ["bot.done"] if is_done else "bot.done" not in events
 
 
 def test_of_a_recorded_meeting_the_end_leaves_to_the_recording_what_is_said_after_it() -> None:

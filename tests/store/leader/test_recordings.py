@@ -487,6 +487,19 @@ async def test_all_is_done_once_with_the_last_of_end_files_and_transcript_whatev
     assert await redis.hget(keys.bot("b1"), "done_at")
 
 
+@pytest.mark.parametrize("is_ended", [True, False], ids=["has ended", "has accepted"])
+async def test_of_a_bot_that_a_release_before_has_ended_it_is_not_said_again_that_all_is_done(
+    redis: Any, keys: Keys, ledger: Ledger, *, is_ended: bool
+) -> None:
+    """Its record has no done_at. One that was only accepted gets it with its end."""
+    end = [NoteRecorded(BEGAN), ENDED]
+    await ledger.apply([CALLED, ASSIGN, *(end if is_ended else [])], NOW)
+    assert await redis.hdel(keys.bot("b1"), "done_at") == is_ended
+    await ledger.apply([*([] if is_ended else end), NoteRecorded(FINISHED), NoteRecorded(WRITTEN)], NOW + 70)
+    entries = [fields for _, fields in await redis.xrange(keys.outbox) if fields[b"state"] == b"stopped"]
+    assert [one[b"done"] for one in entries] == ([b"", b"unsaid", b"unsaid"] if is_ended else [b"", b"1", b""])
+
+
 async def test_all_is_done_for_a_bot_of_whose_transcript_nothing_is_heard_when_it_is_given_up(
     redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
 ) -> None:
