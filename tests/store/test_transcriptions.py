@@ -136,6 +136,20 @@ async def test_the_recording_of_a_later_attempt_is_sent_to_the_provider_as_that_
 WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 2)
 
 
+async def test_a_later_attempt_is_written_down_anew_also_where_of_the_first_only_its_recording_was_sent(
+    redis: Any, keys: Keys, due: DueTranscriptions
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "openai")
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(replace(WRITTEN, utterances=0)), AGAIN, SECOND], NOW + 71)
+    first = await due.under_way("b1")
+    assert first
+    later = [NoteRecorded(replace(one, attempt=2)) for one in (WRITING, WRITTEN)]
+    await ledger.apply([*later, replace(ENDED, attempt=2)], NOW + 80)
+    assert await due.conclude(first, NOW + 100, utterances=7) is Concluded.SUPERSEDED
+    fields = "transcript_status", "transcript_by", "transcribed_attempt"
+    assert await redis.hmget(keys.bot("b1"), *fields) == [b"processed", CAPTIONS.encode(), b"2"]
+
+
 @pytest.mark.parametrize("is_written", [False, True], ids=["before there is another one", "beside another one"])
 async def test_what_is_made_of_an_earlier_attempt_concludes_nothing_of_a_later_one(
     redis: Any, keys: Keys, due: DueTranscriptions, *, is_written: bool

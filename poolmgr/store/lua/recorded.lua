@@ -12,6 +12,7 @@ if (is_anew or before == '') and before ~= 'expired' then before = is_told and '
 local follows = false
 for _, one in ipairs(over) do follows = follows or one == before end
 if (tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or not follows then return 0 end
+if is_anew then redis.call('HDEL', bot, 'files_at') end
 redis.call('HSET', bot, 'manifest_status', manifest_status, 'audio_status', audio_status, 'video_status', video_status)
 if manifest_status ~= 'skipped' then
   local stage = manifest_status == 'recording' and 'recording_at' or 'files_at'

@@ -15,6 +15,7 @@ local is_known = tonumber(latest) == attempt or tonumber(of) == attempt
 if not is_known or before == transcript_status or not follows then return 0 end
 if is_anew then
   redis.call('HSET', bot, 'transcript_by', '')
+  redis.call('HDEL', bot, 'transcribed_at')
   redis.call('HDEL', transcriptions, 1)
   redis.call('ZREM', expiring, bot_id)
 end
@@ -31,7 +32,7 @@ if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and n
   redis.call('EXPIRE', transcriptions, INDEX_LIFE_S)
   redis.call('ZADD', due, stamp, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
-  redis.call('HSET', bot, 'transcript_status', 'processing', 'transcript_by', by)
+  redis.call('HSET', bot, 'transcript_status', 'processing', 'transcript_by', by, 'transcribed_attempt', attempt)
   if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
   relate(story, entry)
   return 1

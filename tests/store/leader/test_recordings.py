@@ -397,6 +397,20 @@ async def test_the_files_of_an_earlier_attempt_are_waited_for_where_the_later_on
     assert await redis.zscore(keys.recordings_due, "b1") is None
 
 
+async def test_a_later_attempt_has_neither_files_nor_transcript_until_they_are_there(
+    redis: Any, keys: Keys, ledger: Ledger
+) -> None:
+    times = "files_at", "transcribed_at"
+    said = [BEGAN, WRITING, FINISHED, WRITTEN]
+    await ledger.apply([CALLED, ASSIGN, *map(NoteRecorded, said), AGAIN, SECOND], NOW)
+    assert await redis.hmget(keys.bot("b1"), *times) == [iso(one.at).encode() for one in (FINISHED, WRITTEN)]
+    later = [replace(one, attempt=2, at=one.at + 900) for one in said]
+    await ledger.apply([*map(NoteRecorded, later[:2])], NOW + 900)
+    assert await redis.hmget(keys.bot("b1"), *times) == [None, None]
+    await ledger.apply([*map(NoteRecorded, later[2:])], NOW + 900)
+    assert await redis.hmget(keys.bot("b1"), *times) == [iso(one.at).encode() for one in later[2:]]
+
+
 async def test_files_of_one_attempt_and_a_transcript_of_another_are_each_ordered(
     redis: Any, keys: Keys, due: DueRecordings
 ) -> None:
