@@ -36,6 +36,7 @@ _EVENTS: Final = {
 _UNRECORDED: Final = "its meeting was not recorded"
 _UNMADE: Final = "nobody has made files of its recording in time"
 _DONE: Final = "All is done for this bot. What of its meeting should still come is told of, too."
+_DELETED: Final = "All is done for this bot: it is deleted."
 
 
 def render(entry_id: str, change: Mapping[str, str], record: Record) -> list[Delivery]:
@@ -95,6 +96,19 @@ def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
         "deleted_objects": deleted_objects,
     }
     return Delivery(delivery_id, bot_id, event, record.callback_url, _json(body), epoch(at), record.traceparent)
+
+
+def done_by_deletion(record: Record, at: str) -> Delivery:
+    """The bot.done of an ended bot that is deleted `at` (ISO 8601), while something of its meeting is waited for."""
+    change = {
+        "bot_id": record.bot_id,
+        "state": BotState.STOPPED,
+        "reason": record.status_reason,
+        "attempt": str(record.attempt),
+        "at": at,
+    }
+    event = msgspec.structs.replace(_done(Reason(record.status_reason), record), message=_DELETED)
+    return _delivery(at, event, change, record, record.callback_url)
 
 
 class _Event(msgspec.Struct, frozen=True):

@@ -12,9 +12,12 @@ from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S
 from poolmgr.store.reading.evidence import keys_of
 
 
-async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", by: By | None = None) -> int:
-    """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON.
-    `by`: who asked for it; None: the time for which a bot is kept is over.
+async def forget(
+    redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", done: bytes = b"", by: By | None = None
+) -> int:
+    """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON;
+    `done`: bot.done, which comes before it where all was not done for the bot yet. `by`: who asked for it; None: the
+    time for which a bot is kept is over.
 
     Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
     deletes nothing if there is a last webhook and the leader still needs the record for earlier ones. Idempotent.
@@ -42,6 +45,7 @@ async def forget(redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b""
         indexes=[keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))],
         bot_id=bot_id,
         delivery=delivery,
+        done=done,
         action=fields_of(by, Verb.DELETE, bot_id),
     )
     return await call.run(redis)

@@ -252,6 +252,7 @@ def forget(
     indexes: Keys,
     bot_id: str,
     delivery: bytes,
+    done: bytes,
     action: Pairs,
 ) -> int: ...
 

@@ -180,12 +180,13 @@ async def delete(call: Call) -> Answer:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
     service = call.service
     recorded = await delete_recording(call, bot)
-    delivery = b""
+    delivery = done = b""
     if bot.callback_url:
-        objects = await service.catalog.objects_of(bot)
-        delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, iso(service.wall())))
+        objects, at = await service.catalog.objects_of(bot), iso(service.wall())
+        delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, at))
+        done = msgspec.json.encode(envelope.done_by_deletion(bot, at))
     until = service.steady() + _FORGET_WITHIN_S
-    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery, by=call.by)) < 0:
+    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery, done=done, by=call.by)) < 0:
         if service.steady() >= until:
             raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)
         await asyncio.sleep(_LOOK_S)

@@ -1,5 +1,6 @@
 -- Delete an ended bot and all that is kept of it, except webhooks that are still to be sent. `delivery`: a last webhook as
--- JSON, or empty.
+-- JSON, or empty; `done`: bot.done, which comes before it if it was not told yet. A bot that a release before has ended has no
+-- `done_at`, and it was told.
 -- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: there is a last webhook, and earlier
 -- ones still need the record.
 if redis.call('HGET', bot, 'state') ~= STOPPED then return 0 end
@@ -13,6 +14,7 @@ if delivery ~= '' then
     if #page > 0 then before = '(' .. page[#page][1] end
   until #page < 500
 end
+local is_undone = redis.call('HGET', bot, 'done_at') == ''
 local gone = 0
 if dedup and redis.call('GET', dedup) == bot_id then gone = gone + redis.call('DEL', dedup) end
 if meeting and redis.call('HGET', meeting, 'bot_id') == bot_id then gone = gone + redis.call('DEL', meeting) end
@@ -25,6 +27,7 @@ for _, bundle in ipairs(bundles) do
 end
 for _, index in ipairs(indexes) do gone = gone + redis.call('ZREM', index, bot_id) end
 if delivery ~= '' then
+  if is_undone and done ~= '' then redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', done) end
   redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', delivery)
   redis.call('EXPIRE', outbox, STREAM_LIFE_S)
 end

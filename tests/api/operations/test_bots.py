@@ -341,6 +341,25 @@ async def test_a_bot_whose_job_nobody_took_cannot_be_taken_out_yet(world: World)
         assert (await call("DELETE", f"/calendar/scheduled_bots/{bot_id}")).status == 503
 
 
+@pytest.mark.parametrize("is_written", [True, False], ids=["is there", "is awaited"])
+async def test_bot_done_is_told_once_also_of_a_bot_that_is_deleted_while_its_transcript_is_awaited(
+    world: World, *, is_written: bool
+) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1", callback_url="https://hooks.example/x")
+    await hand.apply(NoteRecorded(BotTranscribed("v", "b1", 1, hand.at)))
+    await hand.end("b1")
+    if is_written:
+        await hand.apply(NoteRecorded(BotTranscribed("v", "b1", 1, hand.at, finished=True, utterances=2)))
+    told = [fields.get(b"done") for _, fields in await world.redis.xrange(world.keys.outbox)]
+    assert (b"1" in told) == is_written
+    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
+    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
+    assert [one["event"] for one in deliveries] == [*([] if is_written else ["bot.done"]), "data_deletion"]
+
+
 async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poolmgr.api.operations.bots._FORGET_WITHIN_S", 0.05)
     hand = await world.ledger()

@@ -9,7 +9,7 @@ from meetstream import describe_stop
 
 from common.jobs.outgoing import Delivery
 from common.jobs.record import Record
-from common.webhooks.envelope import UNSAID, deletion, render
+from common.webhooks.envelope import UNSAID, deletion, done_by_deletion, render
 from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
 
 AT = "2027-01-15T08:00:00.123456Z"
@@ -324,6 +324,15 @@ def test_a_deletion_is_told_without_anything_of_what_was_deleted() -> None:
     assert (body["event"], body["bot_event"], body["deleted_objects"]) == ("data_deletion", "data_deletion", 7)
     assert (body["bot_status"], body["status_code"], body["timestamp"]) == ("Stopped", 200, AT)
     assert not body.keys() & {"custom_attributes", "user_id", "calendar_event_id"}
+
+
+def test_all_is_done_for_a_bot_that_is_deleted_before_its_transcript_is_there() -> None:
+    ended = {"state": "stopped", "status": "Stopped", "status_reason": "everyone_left", "attempt": "2"}
+    made = done_by_deletion(Record.from_hash({**RECORD, **ended, "transcript_status": "processing"}), AT)
+    body = json.loads(made.body)
+    assert (made.event, made.url, made.bot_id) == ("bot.done", RECORD["callback_url"], "b")
+    assert (body["event"], body["bot_status"], body["status_code"], body["attempt"]) == ("bot.done", "Done", 200, 2)
+    assert (body["message"], body["reason"]) == ("All is done for this bot: it is deleted.", "everyone_left")
 
 
 @pytest.mark.parametrize("fault", [{"state": "rejected"}, {"state": "joining", "attempt": "x"}, {"at": "soon"}])

@@ -308,7 +308,12 @@ async def test_of_a_record_everything_is_read_that_webhooks_are_made_of(
     given = {"video": "1", "queue_timeout": "5", "join_at": "2027-01-15T08:00:00Z"}
     await redis.hset(keys.bot("b1"), mapping={name: given.get(name, "x") for name in asked})
     found = (await deliveries.records(["b1"]))["b1"]
-    of_the_entry = {"bot_id", "status"}  # of the change itself, and of a deletion, which has the whole record
+    of_the_entry = {
+        "bot_id",
+        "status",
+        "status_reason",
+        "attempt",
+    }  # of the change itself, and of a deletion, which has the whole record
     assert {name for name, text in found.texts().items() if name in asked and text in ("", "0")} <= of_the_entry
     await redis.delete(keys.bot("b1"))
 
