@@ -87,6 +87,7 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
 
 
 AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)
+WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 2)
 SECOND: Final = replace(ASSIGN, join=replace(ASSIGN.join, attempt=2, worker_id="w2"))
 
 
@@ -114,6 +115,21 @@ async def test_a_transcript_of_an_earlier_attempt_counts_where_the_later_one_has
     assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
 
 
+@pytest.mark.parametrize("fleet", ["", "openai"])
+async def test_a_transcript_of_an_earlier_attempt_is_waited_for_where_the_later_one_has_none(
+    redis: Any, keys: Keys, fleet: str
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, fleet)
+    nothing = NoteRecorded(replace(WRITTEN, attempt=2, utterances=0))
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(WRITING), AGAIN, SECOND, nothing], NOW + 71)
+    await ledger.apply([replace(ENDED, attempt=2)], NOW + 80)
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "done_at") == [b"processing", b""]
+    assert await redis.zscore(keys.recordings_due, "b1")
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 90)
+    assert [one[0] for one in await told(redis, keys)] == [b"processing", b"processed"]
+    assert await redis.hget(keys.bot("b1"), "done_at") == iso(WRITTEN.at).encode()
+
+
 async def test_the_recording_of_a_later_attempt_is_sent_to_the_provider_as_that_of_the_first_was(
     redis: Any, keys: Keys, due: DueTranscriptions
 ) -> None:
@@ -131,9 +147,6 @@ async def test_the_recording_of_a_later_attempt_is_sent_to_the_provider_as_that_
     assert (second.number, second.what.attempt) == (1, 2)
     assert await due.conclude(second, NOW + 10_002, utterances=7) is Concluded.NOTED
     assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"")]
-
-
-WRITING: Final = BotTranscribed("vm", "b1", 1, NOW + 2)
 
 
 async def test_a_later_attempt_is_written_down_anew_also_where_of_the_first_only_its_recording_was_sent(

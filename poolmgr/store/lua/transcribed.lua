@@ -4,7 +4,8 @@
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
 -- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
 -- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
--- A later attempt of the bot begins anew, whatever was said of an earlier one. Until then the earlier one counts.
+-- A later attempt of the bot begins anew, whatever was said of an earlier one. Until then the earlier one counts: that the
+-- later one has none does not end its transcript.
 local latest, of, before, state, wanted, language = unpack(redis.call('HMGET', bot, 'attempt', 'transcribed_attempt',
   'transcript_status', 'state', 'speech_after', 'language'))
 local is_anew = transcript_status ~= 'skipped' and tonumber(of) and tonumber(of) < attempt
@@ -12,7 +13,8 @@ before = not is_anew and before or ''
 local is_late = (before == 'skipped' or before == 'failed') and transcript_status == 'processed'
 local follows = before == '' or before == 'processing' or is_late
 local is_known = tonumber(latest) == attempt or tonumber(of) == attempt
-if not is_known or before == transcript_status or not follows then return 0 end
+local is_of_another = before == 'processing' and tonumber(of) and tonumber(of) ~= attempt
+if not is_known or is_of_another or before == transcript_status or not follows then return 0 end
 if is_anew then
   redis.call('HSET', bot, 'transcript_by', '')
   redis.call('HDEL', bot, 'transcribed_at')
