@@ -359,6 +359,10 @@ def ask_transcription(
 ) -> int: ...
 
 
+@SCRIPTS.script(FENCE)
+def await_no_transcript(*, bot: Key, transcriptions: Key, due: Key, bot_id: str) -> bool: ...
+
+
 @SCRIPTS.script("task", FENCE)
 def put_off_transcription(
     *, transcriptions: Key, due: Key, bot_id: str, number: int, attempt: int, stamp: float, asked: bytes

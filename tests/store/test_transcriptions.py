@@ -14,7 +14,7 @@ from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, W
 from poolmgr.store.actions import Actions, By, Way
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
-from poolmgr.store.leader.ledger import Ledger
+from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions, UnderWay
 from poolmgr.store.reading.views import Views
 from poolmgr.store.story import What
@@ -246,6 +246,32 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     await redis.zrem(keys.transcriptions_due, "b1")
     await redis.hset(keys.transcriptions("b1"), mapping={str(n): b"{}" for n in range(4, MOST + 1)})
     assert await asked.ask("b1", ASKED, NOW + 99, BY) == Unasked("too_many")
+
+
+async def test_a_transcript_that_is_asked_for_while_there_is_none_stays_due(
+    redis: Any,
+    keys: Keys,
+    ledger: Ledger,
+    due: DueTranscriptions,
+    asked: Transcriptions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the look and what follows from it; and who was replaced meanwhile takes no bot out."""
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(WRITTEN), ENDED], NOW)
+    await redis.zadd(keys.transcriptions_due, {"b1": NOW})
+    with pytest.raises(StaleEpochError):
+        await DueTranscriptions(redis, keys, 0).under_way("b1")
+    assert await due.due(NOW, 5) == ["b1"]
+    assert await due.under_way("b1") is None
+    assert await due.due(NOW, 5) == []
+
+    def sees_none(_raw: dict[bytes, bytes]) -> dict[int, Transcription]:
+        return {}
+
+    monkeypatch.setattr("poolmgr.store.leader.transcriptions.in_order", sees_none)
+    assert await asked.ask("b1", ASKED, NOW, BY) == 2
+    assert await due.under_way("b1") is None
+    assert await due.due(NOW, 5) == ["b1"]
 
 
 async def test_of_a_bot_that_is_forgotten_meanwhile_nothing_is_left(

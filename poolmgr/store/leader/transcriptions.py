@@ -60,14 +60,19 @@ class DueTranscriptions:
         return [raw.decode() for raw in found]
 
     async def under_way(self, bot_id: str) -> UnderWay | None:
-        """The bot's transcript that is to be made next. None: the bot was deleted; then it is no longer due."""
+        """The bot's transcript that is to be made next. None: there is none, or the bot was deleted; then it
+        is no longer due.
+        """
         k = self._keys
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id)).zscore(k.recordings_expiring, bot_id)
         raw, fields, until = await pipeline.execute()
         latest = max(((n, one) for n, one in in_order(raw).items() if one.status == "processing"), default=None)
         if latest is None or not fields:
-            await self._redis.zrem(k.transcriptions_due, bot_id)
+            call = scripts.await_no_transcript(
+                bot=k.bot(bot_id), transcriptions=k.transcriptions(bot_id), due=k.transcriptions_due, bot_id=bot_id
+            )
+            await run_fenced(self._redis, k.epoch, self._epoch, [call])
             return None
         bot = Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id})
         return UnderWay(*latest, bot, math.inf if until is None else until)
