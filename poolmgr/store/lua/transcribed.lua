@@ -2,7 +2,7 @@
 -- mostly come after the bot's end, and one that is there may follow one that was given up. `by`: the provider. If the
 -- job asks for a transcript of the recording, or if there is none and `after` names a provider for this, the status
 -- stays `processing`, and a transcript of the recording is due; `due`, `stamp`: the index of due ones, and from when on.
--- `unmade`: the index of bots of whose meeting an agent is still to make something. `retention_s`: how long the transcript
+-- `unmade`: the index of bots of whose meeting an agent is still to make something, also of one that says so after its end. `retention_s`: how long the transcript
 -- is kept, and what there is of one that was not made, if there is no recording, which is kept with it.
 -- A later attempt of the bot begins anew, whatever was said of an earlier one. Until then the earlier one counts: that the
 -- later one has none does not end its transcript.
@@ -42,6 +42,10 @@ end
 redis.call('HSET', bot, 'transcript_status', transcript_status)
 if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by, 'transcribed_at', at) end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
+if transcript_status == 'processing' and state == STOPPED then
+  redis.call('ZADD', unmade, 'NX', stamp + TAKEN_OVER_AFTER_S, bot_id)
+  redis.call('EXPIRE', unmade, INDEX_LIFE_S)
+end
 relate(story, entry)
 call_back(outbox, bot, bot_id, attempt, at,
   {'transcribed', transcript_status, 'done', state == STOPPED and conclude(bot, at) or ''})

@@ -216,6 +216,20 @@ async def test_a_transcript_that_nobody_made_is_given_up_and_told_all_the_same_w
     assert await told_of_transcripts(redis, keys) == [b"processing", b"skipped", b"processed"]
 
 
+async def test_a_transcript_of_which_is_first_heard_after_the_end_is_waited_for_as_any_other(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    await ledger.apply([CALLED, ASSIGN, ENDED], NOW)
+    await ledger.apply([NoteRecorded(WRITING)], NOW + 70)
+    now = NOW + 70 + TAKEN_OVER_AFTER_S
+    assert await due.unmade(now - 1) == []
+    [one] = await due.unmade(now)
+    assert (one.attempt, one.transcript, one.is_given_up(NOW + 60 + MADE_WITHIN_S)) == (1, True, True)
+    await due.give_up(one, NOW + 60 + MADE_WITHIN_S)
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"skipped"
+    assert await redis.exists(keys.recordings_due) == 0
+
+
 async def test_files_and_transcript_are_waited_for_until_both_are_there(
     redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
 ) -> None:
