@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE_S
 
 def test_redis_reads_the_file_and_takes_nobody_without_a_name(tmp_path: Path) -> None:
     socket = str(tmp_path / "redis.sock")
-    (tmp_path / "redis.conf").write_text(f'port 0\nunixsocket {socket}\nsave ""\ndir {tmp_path}\ninclude {FILE}\n')
+    (tmp_path / "redis.conf").write_text(f'port 0\nunixsocket {socket}\nsave ""\ndir {tmp_path}\ninclude "{FILE}"\n')
     with subprocess.Popen(("redis-server", str(tmp_path / "redis.conf")), stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + PATIENCE_S
