@@ -27,8 +27,10 @@ class LinkSecret:
 
     async def get(self) -> bytes:
         """Raises: redis-py's errors."""
-        if self._steady() >= self._until:
-            await self._redis.set(self._key, secrets.token_hex(_BYTES), nx=True, ex=UNUSED_LIFE_S)
-            self._known = await self._redis.getex(self._key, ex=UNUSED_LIFE_S)
-            self._until = self._steady() + KNOWN_FOR_S
+        while self._steady() >= self._until:
+            found: bytes | None = await self._redis.getex(self._key, ex=UNUSED_LIFE_S)  # also while Redis is full
+            if found:
+                self._known, self._until = found, self._steady() + KNOWN_FOR_S
+            else:
+                await self._redis.set(self._key, secrets.token_hex(_BYTES), nx=True, ex=UNUSED_LIFE_S)
         return self._known

@@ -221,6 +221,7 @@ class DisplayRecorder:
         state = self._read()
         if state.stopped:
             return
+        self._look_at_clock()
         run, is_told = self._run(state.run), False
         if (run / "exit").exists():
             why = FULL if (run / "full").exists() else "recorder"

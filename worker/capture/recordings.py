@@ -28,6 +28,7 @@ from common.wire.messages import MOST_GAPS, BotRecorded, FinishRecording, Join
 from common.wire.minutes import Turn
 from worker.capture.clock import Clock
 from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
+from worker.capture.making.work import NO_ROOM
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
 from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
@@ -125,6 +126,8 @@ class Recordings:
         self._unreadable: dict[str, OSError] = {}  # at the last look
         self._tries: Counter[str] = Counter()
         self._disk_failures: Counter[str] = Counter()
+        self._only_here: set[str] = set()  # of these not everything is in the store
+        self._told_finished: set[str] = set()  # of these the end was reported, and the disk has still something
         self._told_unmade: defaultdict[str, set[str]] = defaultdict(set)  # why no files of it are made here
         self._told_store: dict[str, _ToldStore] = {}
         self._ordered: dict[str, FinishRecording] = {}
@@ -383,6 +386,8 @@ class Recordings:
         """Nothing more is done for that recording here."""
         for of in (self._tries, self._disk_failures, self._told_store, self._told_unmade):
             of.pop(name, None)
+        self._only_here.discard(name)
+        self._told_finished.discard(name)
 
     def _note_unreadable(self, others: Collection[str]) -> None:
         """Count each folder that the disk does not read as a failure to finish its recording. `others`: recordings that
@@ -394,8 +399,11 @@ class Recordings:
 
     def _note_disk_failure(self, name: str, error: OSError) -> None:
         """The disk failed once more while a recording was to be finished. It is tried for as long as that lasts; after
-        many times it is reported, so that another VM makes the files meanwhile.
+        many times it is reported, so that another VM makes the files meanwhile; but not for want of room while
+        something of it is on this disk alone.
         """
+        if name in self._only_here and error.errno in NO_ROOM:
+            return
         self._disk_failures[name] += 1
         if self._disk_failures[name] >= MOST_TRIES and (whose := parse_name(name)):
             self._tell_unmade(*whose, f"{_DISK_FAILS}: {error.strerror or error}")
@@ -461,8 +469,11 @@ class Recordings:
             await self._tell_finished_before(spool)
             await asyncio.to_thread(spool.remove)
             return
+        self._only_here.add(folder.name)
         while segment := progress.to_store:
             await self._put_segment(spool, segment)
+            self._disk_failures.pop(folder.name, None)  # it gets on
+        self._only_here.discard(folder.name)
         begun = time.monotonic()
         whose = progress.opened.bot_id, progress.opened.attempt
         turns = await self._find_turns(*whose) if "tracks" in progress.opened.kinds else []
@@ -474,6 +485,7 @@ class Recordings:
         except TakenError:
             await self._tell_finished_before(spool)
         else:
+            self._told_finished.add(spool.folder.name)
             self._tell_finished(final, round(time.monotonic() - begun, 1))
         if not await self._drop_deleted(spool):
             await asyncio.to_thread(spool.remove)
@@ -498,8 +510,10 @@ class Recordings:
         store, path, opened = self._opened(), f"{store_folder(spool)}/{FINAL}", spool.progress.opened
         await store.sync(path)
         final = manifest.decode(await store.get(path))
-        log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
-        self._report_finished(final)
+        if spool.folder.name not in self._told_finished:  # what the disk does not remove comes here again
+            log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
+            self._told_finished.add(spool.folder.name)
+            self._report_finished(final)
 
     def _tell_finished(self, final: Manifest, took_s: float) -> None:
         audio_s = final.audio.duration_s if final.audio else 0.0

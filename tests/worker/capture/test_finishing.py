@@ -743,6 +743,44 @@ async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recor
     assert {log["error"] for log in logs if "error" in log} == {"[Errno 28] no file was made: the disk is full"}
 
 
+async def test_what_is_on_a_full_disk_alone_is_left_to_no_other_vm(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spool, tries, note_stored = spooled(recorded.folder, 1000.5), 0, Spool.note_stored
+
+    def note_when_there_is_room(of: Spool, segment: Segment) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 2 * MOST_TRIES:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        note_stored(of, segment)
+
+    monkeypatch.setattr(Spool, "note_stored", note_when_there_is_room)
+    made = await finish(recorded)
+    assert (made.gaps, len(made.segments)) == ([], len(spool.progress.segments))
+    assert [report.unmade for report in recorded.reports] == [""]
+
+
+async def test_a_finished_recording_that_the_disk_does_not_remove_is_reported_once(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    spooled(recorded.folder, 1000.5)
+    tries, remove = 0, Spool.remove
+
+    def remove_at_last(of: Spool) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 5:
+            raise OSError(errno.EIO, "Input/output error")
+        remove(of)
+
+    monkeypatch.setattr(Spool, "remove", remove_at_last)
+    await finish(recorded)
+    assert (tries, len([report for report in recorded.reports if report.finished])) == (5, 1)
+
+
 async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_one_waiting(recorded: Recorded) -> None:
     broken = recorded.folder / name_of("b0", 1)
     broken.mkdir(parents=True)
