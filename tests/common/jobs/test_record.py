@@ -83,3 +83,20 @@ def test_a_transcript_is_there_until_the_time_of_its_recording_is_over(
 ) -> None:
     kept = Record.from_hash({"transcript_status": transcript, "manifest_status": manifest})
     assert kept.has_transcript is there
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"status": "InMeeting", "attempt": "2"}, "InMeeting"),
+        ({"status": "InMeeting", "attempt": "2", "manifest_status": "recording", "recorded_attempt": "2"}, "Recording"),
+        ({"status": "InMeeting", "attempt": "2", "manifest_status": "recording", "recorded_attempt": "1"}, "InMeeting"),
+        ({"status": "Stopped", "state": "stopped"}, "Stopped"),
+        ({"status": "Stopped", "state": "stopped", "done_at": "2027-01-15T08:00:00.000000Z"}, "Done"),
+        ({"status": "Denied", "state": "stopped", "done_at": "2027-01-15T08:00:00.000000Z"}, "Denied"),
+    ],
+)
+def test_what_clients_are_shown_says_that_it_is_recorded_or_that_all_is_done(
+    fields: dict[str, str], shown: str
+) -> None:
+    assert whole(**fields).shown_status == shown

@@ -42,3 +42,8 @@ def test_what_is_new_after_so_many_segments_is_in_the_order_of_its_names() -> No
 
 def test_what_says_that_a_bot_was_deleted_is_beside_its_attempts() -> None:
     assert manifest.deleted("b1").rpartition("/")[0] == manifest.folder("b1", 2).rpartition("/")[0] == "b1"
+
+
+def test_a_file_with_another_content_has_another_name() -> None:
+    names = [manifest.named_by_content(AUDIO, 32 * pair) for pair in ("0f", "f0")]
+    assert names == ["audio-0f0f0f0f0f0f0f0f.ogg", "audio-f0f0f0f0f0f0f0f0.ogg"]

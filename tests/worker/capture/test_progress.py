@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given, seed
 from hypothesis import strategies as st
@@ -405,3 +406,8 @@ def test_tracks_are_kept_too_when_only_a_manifest_is_left() -> None:
     made = Progress(*opened_and(entries_of(before.manifest(), 1013.0))).manifest()
     assert [segment.sha256 for segment in made.segments] == ["aa", "t0", "t1"]
     assert made.gaps == [Gap(1006.0, 1013.0, "vm_lost")]
+
+
+def test_the_recordings_clock_is_known_to_whoever_goes_on_but_not_of_an_older_agents() -> None:
+    found = [Progress(msgspec.structs.replace(OPENED, ahead_s=ahead_s)).ahead_s for ahead_s in (5.5, None)]
+    assert found == [5.5, None]
