@@ -98,10 +98,7 @@ async def test_what_is_given_up_while_it_is_saved_is_fetched_no_further(store: S
         assert await asyncio.to_thread(has_come.wait, 10)
         saving.cancel()
     may_go_on.set()
-    store.close()
-    for thread in threading.enumerate():
-        if thread.name.startswith("store"):
-            await asyncio.to_thread(thread.join, 10)
+    await asyncio.to_thread(store._threads.shutdown)  # pyright: ignore[reportPrivateUsage]  # until it has ended
     assert len(pieces) == 1
 
 
