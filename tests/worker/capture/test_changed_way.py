@@ -214,7 +214,8 @@ async def test_a_display_whose_ffmpeg_is_killed_twice_is_given_up_for_the_tab_an
             assert (successor.browsers(), successor.folders()) == ([], [])
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert (made.way, ways(made)) == ("display", ["display", "display", "recorder_tab"])
-    causes = [gap.cause for gap in made.gaps if gap.cause != "late"]
+    # a killed ffmpeg may leave a part of which nothing can be read, which is told where it began
+    causes = [gap.cause for gap in made.gaps if gap.cause != "late" and gap.ended_at > gap.began_at]
     assert causes == ["recorder_lost"] * 2, "and nothing while no agent was there"
     heard = listen(recorded.made(AUDIO))
     assert made.ended_at
