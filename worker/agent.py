@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,7 +24,7 @@ from common.runtime.loop.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.recordings.store import Store, StoreError
 from common.runtime.service import Service, telling
 from common.runtime.spans import CannotExportError, Spans
-from common.runtime.waiting import pause
+from common.runtime.waiting import first_of, pause
 from common.wire.messages import Command, Event, FinishRecording, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
@@ -339,7 +339,7 @@ async def _shut_down(
     pool.refuse_work()
     pulse.beat()
     # 3. Meetings go on until they end. At the deadline, or at a second signal, their bots leave.
-    if not await _within(settings.drain_timeout_s, pool.empty, or_until=hurry):
+    if not await _within(settings.drain_timeout_s, pool.empty, hurry):
         log.warning("drain_ended", why="a second signal" if hurry.is_set() else "the deadline")
         pool.leave_all(Reason.SHUTDOWN)
         if not await _within(settings.leave_timeout_s + ABANDON_AFTER_S, pool.empty):
@@ -352,16 +352,12 @@ async def _shut_down(
     await link.flush(flush_s)
 
 
-async def _within(seconds: float, event: asyncio.Event, *, or_until: asyncio.Event | None = None) -> bool:
-    """Wait for the event, or for `or_until`, for `seconds` at most. Returns whether the event is set."""
-    async with asyncio.TaskGroup() as waits:
-        tasks = {waits.create_task(pause(event, seconds), name="wait for the event")}
-        if or_until:
-            tasks.add(waits.create_task(pause(or_until, seconds), name="wait for the other event"))
-        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-    return event.is_set()
+async def _within(seconds: float, *events: asyncio.Event) -> bool:
+    """Wait for one of the events, for `seconds` at most. Returns whether the first one is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await first_of(*events)
+    return events[0].is_set()
 
 
 class _Pulse:
@@ -503,11 +499,7 @@ class _Orders:
 
     async def given_before(self, done: asyncio.Event) -> bool:
         """Wait until `done`, or until the agent is to end. Returns whether it is to end."""
-        async with asyncio.TaskGroup() as waits:
-            tasks = [waits.create_task(_wait(event), name="wait for an event") for event in (done, self.any)]
-            _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending:
-                task.cancel()
+        await first_of(done, self.any)
         return self.any.is_set()
 
     def _stop(self) -> None:
@@ -524,10 +516,6 @@ class _Orders:
         if not self.stop.is_set():
             self.hand_over.set()
             self.any.set()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 @contextmanager

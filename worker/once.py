@@ -21,9 +21,9 @@ from common.jobs.naming import name_in_meeting
 from common.jobs.record import Job
 from common.runtime import files
 from common.runtime.recordings.store import Store, StoreError
-from common.runtime.waiting import backoff, pause
+from common.runtime.waiting import backoff, first_of, pause
 from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import BotState
 from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium
@@ -212,7 +212,7 @@ async def _serve(
                 beside = _look_after(tasks, pool, driver, recordings)
                 await _take_in(tasks, pool, job, join, stop, learned)
                 stopped = stop.is_set() and not learned.over.is_set()
-                await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
+                await pool.end(worker.leave_timeout_s + LEAVE_GRACE_S)
                 if store and learned.joined:
                     recordings.idle.clear()  # it may have been set before the bot was out
                     await pause(recordings.idle, RECORDING_S)
@@ -248,13 +248,13 @@ async def _take_in(
 ) -> None:
     """Returns when it is over, or is to be stopped."""
     pool.warm(WORKER_ID, display=join.video)
-    await _first(tasks, learned.warm, learned.over, stop)
+    await first_of(learned.warm, learned.over, stop)
     if not learned.warm.is_set() or stop.is_set():
         return
     if job.join_at and await pause(stop, max(0.0, job.join_at - time.time())):
         return
     pool.begin(join)
-    await _first(tasks, learned.over, stop)
+    await first_of(learned.over, stop)
 
 
 async def _every(seconds: float, look: Callable[[], Awaitable[None] | None]) -> None:
@@ -267,29 +267,3 @@ async def _every(seconds: float, look: Callable[[], Awaitable[None] | None]) -> 
 async def _after(seconds: float, event: asyncio.Event) -> None:
     await asyncio.sleep(seconds)
     event.set()
-
-
-async def _first(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:
-    """Wait for one of them. How long a bot may take is its session's business."""
-    waits = {tasks.create_task(_wait(event), name="wait for an event") for event in events}
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def _end(pool: Pool, deadline_s: float) -> None:
-    """Leave in good order if there is a meeting to be left; then nothing runs any more."""
-    pool.refuse_work()
-    pool.leave_all(Reason.USER_REQUESTED)
-    try:
-        async with asyncio.timeout(deadline_s):
-            await pool.empty.wait()
-    except TimeoutError:
-        pool.abandon()
-        await pool.empty.wait()

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from common.config.settings import Settings
 from common.errors import AgentError
+from common.runtime.waiting import first_of
 from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, WorkerGone, WorkerWarm
-from common.wire.vocabulary import BotState, Reason
+from common.wire.vocabulary import BotState
 from worker.chromium.driver import Driver, DriverError
 from worker.chromium.process import BrowserError, Launcher, find_chromium
 from worker.chromium.profile import Profile
@@ -84,43 +85,17 @@ async def probe(
                 uplink = Uplink("probe", claim, report, keepers_for(settings.evidence, "", keep))
                 pool = Pool(PoolSettings.of(worker), launcher, driver, uplink, tasks)
                 pool.warm(WORKER_ID)
-                await _first(tasks, idle, gone, stop)
+                await first_of(idle, gone, stop)
                 if idle.is_set() and not stop.is_set():
                     pool.begin(join)
-                    await _first(tasks, gone, stop)
+                    await first_of(gone, stop)
                 outcome.stopped = stop.is_set() and not gone.is_set()
-                await _end(pool, worker.leave_timeout_s + LEAVE_GRACE_S)
+                await pool.end(worker.leave_timeout_s + LEAVE_GRACE_S)
     except (BrowserError, DriverError, FileNotFoundError) as error:
         raise CannotProbeError(str(error)) from error
     finally:
         await driver.stop()
     return outcome
-
-
-async def _first(tasks: asyncio.TaskGroup, *events: asyncio.Event) -> None:
-    """Wait for the first of these events. It needs no deadline: the session has its own limits."""
-    waits = {tasks.create_task(_wait(event), name="wait for an event") for event in events}
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
-
-
-async def _end(pool: Pool, deadline_s: float) -> None:
-    """Make the bot leave, for `deadline_s` at most, and end the worker."""
-    pool.refuse_work()
-    pool.leave_all(Reason.USER_REQUESTED)
-    try:
-        async with asyncio.timeout(deadline_s):
-            await pool.empty.wait()
-    except TimeoutError:
-        pool.abandon()
-        await pool.empty.wait()
 
 
 def _learn(outcome: Outcome, event: Event) -> None:

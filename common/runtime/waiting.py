@@ -15,6 +15,19 @@ async def pause(stop: asyncio.Event, seconds: float) -> bool:
     return stop.is_set()
 
 
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of them is set, without a deadline: whoever waits knows that one of them will be."""
+    async with asyncio.TaskGroup() as waits:
+        tasks = [waits.create_task(_wait(event), name="wait for an event") for event in events]
+        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 def backoff(first_s: float, limit_s: float) -> Iterator[float]:
     """Delays that double from `first_s` up to `limit_s`, without end."""
     delay = first_s

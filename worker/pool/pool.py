@@ -235,6 +235,17 @@ class Pool:
         for worker in self._workers.values():
             worker.tell(Abandoned())
 
+    async def end(self, deadline_s: float) -> None:
+        """Leave the meetings in good order, for `deadline_s` at most. Afterwards nothing runs any more."""
+        self.refuse_work()
+        self.leave_all(Reason.USER_REQUESTED)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.empty.wait()
+        except TimeoutError:
+            self.abandon()
+            await self.empty.wait()
+
     def let_go(self) -> None:
         """Cancel all tasks and leave the browsers running, for the next agent."""
         for task in self._running:

@@ -5,7 +5,17 @@ import signal
 
 import pytest
 
-from common.runtime.waiting import stop_on_signals
+from common.runtime.waiting import first_of, stop_on_signals
+
+
+async def test_the_first_of_many_events_ends_the_wait_and_nothing_waits_on() -> None:
+    events = [asyncio.Event() for _ in range(3)]
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(first_of(*events), name="the wait")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        events[1].set()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
