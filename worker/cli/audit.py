@@ -2,28 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Final
 
 import click
 
+from common.runtime.cli import options
 from common.runtime.cli.session import Session, fail, put_json, with_session
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_USAGE
 from worker import audit as rules
 
-AGAIN_AFTER_S: Final = 5.0
-
 
 @click.command
-@click.option(
-    "--again-after",
-    "again_after_s",
-    type=click.FloatRange(min=0, max=3600),
-    default=AGAIN_AFTER_S,
-    show_default=True,
-    metavar="S",
-    help="Look a second time after S seconds, and print only what was found both times.",
-)
+@options.again_after
 @with_session
 def audit(session: Session, again_after_s: float) -> None:
     """Look on this VM for bots that are overdue, workers without a browser, folders and processes without an owner.

@@ -8,10 +8,10 @@ import click
 import msgspec
 import uvloop
 
-from common.config import variables
 from common.config.settings import LogSettings, Settings
 from common.links.links import BadLinkError, recognise
 from common.runtime import files, log
+from common.runtime.cli import options
 from common.runtime.cli.session import Session, fail, line_of_input, with_session
 from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
@@ -37,28 +37,10 @@ from worker.probe import probe as run_probe
 
 @click.command
 @click.argument("link")
-@click.option("--name", "bot_name", metavar="NAME", default="Probe", show_default=True, help="What the bot is called.")
-@click.option(
-    "--passcode",
-    metavar="CODE",
-    default="",
-    envvar=variables.PROBE_PASSCODE,
-    help="What it types where the page asks for a passcode.",
-)
-@click.option(
-    "--stay",
-    "stay_s",
-    type=click.IntRange(min=1, max=86400),
-    metavar="S",
-    help="How long it stays once it is in.  [default: a few seconds]",
-)
-@click.option(
-    "--save",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write what it saw there: a zip file with a picture of each screen.",
-)
+@options.bot_name
+@options.passcode
+@options.stay
+@options.save_seen
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -72,7 +54,7 @@ def probe(
     link: str,
     *,
     bot_name: str,
-    passcode: str,
+    passcode: str | None,
     stay_s: int | None,
     folder: Path | None,
     log_level: str,
@@ -97,7 +79,7 @@ def probe(
         read_rules(settings.worker)
         if folder:
             _make_ready(folder)
-        join = _join(settings, line_of_input().strip() if link == "-" else link, bot_name, passcode, stay_s)
+        join = _join(settings, line_of_input().strip() if link == "-" else link, bot_name, passcode or "", stay_s)
         outcome = uvloop.run(_probe(settings, join, folder, session.as_json))
     except (BadLinkError, CannotProbeError, CannotStartError) as error:
         fail(str(error), EXIT_USAGE)

@@ -11,9 +11,9 @@ import click
 import msgspec
 from rich.text import Text
 
-from common.config import variables
 from common.jobs.job import BadJobError, JobRules, parse_job
 from common.jobs.record import Record
+from common.runtime.cli import options
 from common.runtime.cli.session import fail, line_of_input, put_json, say
 from common.runtime.cli.text import duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_TIMEOUT, EXIT_USAGE
@@ -41,20 +41,9 @@ _EVIDENCE_S: Final = 20.0
 
 @click.command
 @click.argument("link")
-@click.option("--name", "bot_name", metavar="NAME", default="Probe", show_default=True, help="What the bot is called.")
-@click.option(
-    "--passcode",
-    metavar="CODE",
-    envvar=variables.PROBE_PASSCODE,
-    help="What it types where the page asks for a passcode.",
-)
-@click.option(
-    "--stay",
-    "stay_s",
-    type=click.IntRange(min=1, max=86400),
-    metavar="S",
-    help="How long it stays once it is in.  [default: a few seconds]",
-)
+@options.bot_name
+@options.passcode
+@options.stay
 @click.option(
     "--timeout",
     "timeout_s",
@@ -64,13 +53,7 @@ _EVIDENCE_S: Final = 20.0
     metavar="S",
     help="How long to watch; then it is told to leave.",
 )
-@click.option(
-    "--save",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write what it saw there: a zip file with a picture of each screen.",
-)
+@options.save_seen
 @with_session
 def probe(
     session: Session,

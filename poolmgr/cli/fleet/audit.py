@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from typing import Final
 
 import click
 
+from common.runtime.cli import options
 from common.runtime.cli.session import put_json, say
 from common.runtime.exits import EXIT_FAILED
 from poolmgr.cli.session import Session, with_session
@@ -13,19 +13,9 @@ from poolmgr.store.reading import audit as rules
 from poolmgr.store.reading.audit import Finding
 from poolmgr.store.reading.views import Views
 
-AGAIN_AFTER_S: Final = 5.0
-
 
 @click.command
-@click.option(
-    "--again-after",
-    "again_after_s",
-    type=click.FloatRange(min=0, max=3600),
-    default=AGAIN_AFTER_S,
-    show_default=True,
-    metavar="S",
-    help="Look a second time after S seconds, and print only what was found both times.",
-)
+@options.again_after
 @with_session
 def audit(session: Session, again_after_s: float) -> None:
     """Look for bots and workers that are overdue, workers without an order, and keys without an end.
