@@ -210,6 +210,13 @@ class Record(Job, frozen=True, kw_only=True):
     files_at: Annotated[str, _is("when the files of its recording were there")] = ""
     transcribed_at: Annotated[str, _is("when its transcript was there")] = ""
     expired_at: Annotated[str, _is("when what was kept of its meeting was deleted: its time was over")] = ""
+    awaited_since: Annotated[
+        str,
+        _is(
+            "since when an ended bot's files or transcript are waited for: its end, or when the manager read of it if"
+            " the clock of its VM is behind, or if its VM was cut off"
+        ),
+    ] = ""
     done_at: Annotated[
         str, _is("when it had ended, and neither files of its recording nor its transcript were waited for any more")
     ] = ""

@@ -228,6 +228,8 @@ def end(
     at: str,
     keep: int,
     stopped: float,
+    awaited_since: str,
+    look_at: float,
     record_life_s: int,
     entry: bytes,
     bundle: str,

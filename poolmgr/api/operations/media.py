@@ -349,7 +349,8 @@ def may_come(call: Call, bot: Record) -> bool:
 
 def ended_lately(call: Call, bot: Record) -> bool:
     """Whether an agent may still be making the file of the bot's meeting."""
-    return bool(bot.stopped_at) and call.service.wall() - epoch(bot.stopped_at) < MADE_WITHIN_S
+    since = bot.awaited_since or bot.stopped_at
+    return bool(since) and call.service.wall() - epoch(since) < MADE_WITHIN_S
 
 
 async def delete_recording(call: Call, bot: Record) -> int:

@@ -48,7 +48,7 @@ from poolmgr.store import record, scripts, story
 from poolmgr.store.actions import MANAGER, By, Verb, Way, fields_of
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.acceptance import Batch, accepting, steps
-from poolmgr.store.lives import GRACE_S
+from poolmgr.store.lives import GRACE_S, TAKEN_OVER_AFTER_S
 from poolmgr.store.usage import day_of
 
 R = TypeVar("R")
@@ -230,6 +230,7 @@ class Ledger:
     def _end(self, end: End, at: float) -> Call[bool]:
         k, bot_id = self._keys, end.bot_id
         fields, stopped = record.ended(end, at), end.at or at
+        awaited_since = max(at, min(stopped, at + TAKEN_OVER_AFTER_S))  # `stopped` is by the clock of the VM
         return scripts.end(
             bot=k.bot(bot_id),
             usage=k.usage(day_of(stopped)),
@@ -245,6 +246,8 @@ class Ledger:
             at=iso(stopped),
             keep=self._retention.stream_entries,
             stopped=stopped,
+            awaited_since=iso(awaited_since),
+            look_at=awaited_since + TAKEN_OVER_AFTER_S,
             record_life_s=self._record_life_s,
             entry=story.entry_of(end, at),
             bundle=end.evidence,

@@ -23,21 +23,23 @@ _LIVE_LOOK_S: Final = 60.0
 
 
 class Unmade(NamedTuple):
-    """A bot of whose meeting an agent should have made something: of that attempt. `ended_at`: the bot's end;
-    `recording`, `transcript`: whether its files are, and whether it is waited for. `unmade_by`: the VM that said last
-    that it can make no files. All but the id are empty if nothing is waited for any more.
+    """A bot of whose meeting an agent should have made something: of that attempt. `ended_at`: the bot's end, by the
+    clock of its VM; `recording`, `transcript`: whether its files are, and whether it is waited for; `awaited_since`:
+    from when on, by the manager's clock. `unmade_by`: the VM that said last that it can make no files. All but the id
+    are empty if nothing is waited for any more.
     """
 
     bot_id: str
     attempt: int = 0
     vm_id: str = ""
     ended_at: float = 0.0
+    awaited_since: float = 0.0
     recording: bool = False
     transcript: bool = False
     unmade_by: str = ""
 
     def is_given_up(self, now: float) -> bool:
-        return now >= self.ended_at + MADE_WITHIN_S
+        return now >= self.awaited_since + MADE_WITHIN_S
 
 
 class DueRecordings:
@@ -66,9 +68,10 @@ class DueRecordings:
             is_written = said.transcript_status == "processing" and not said.transcript_by
             transcribed = (said.transcribed_attempt or said.attempt) if is_written else 0
             for attempt in sorted({recorded, transcribed} - {0}) if said.stopped_at else ():
-                ended_at, of = epoch(said.stopped_at), (recorded == attempt, transcribed == attempt)
+                times = epoch(said.stopped_at), epoch(said.awaited_since or said.stopped_at)
+                of = recorded == attempt, transcribed == attempt
                 found.append(
-                    Unmade(bot_id, attempt, said.vm_id, ended_at, *of, said.unmade_by if recorded == attempt else "")
+                    Unmade(bot_id, attempt, said.vm_id, *times, *of, said.unmade_by if recorded == attempt else "")
                 )
             if not found or found[-1].bot_id != bot_id:
                 found.append(Unmade(bot_id))
@@ -105,7 +108,7 @@ class DueRecordings:
             bot_id=one.bot_id,
             attempt=one.attempt,
             message=codec.encode(message),
-            look_at=min(now + TAKEN_OVER_AFTER_S, one.ended_at + MADE_WITHIN_S),
+            look_at=min(now + TAKEN_OVER_AFTER_S, one.awaited_since + MADE_WITHIN_S),
             entry=taken_over(one.attempt, now, story.TAKEN_OVER, vm_id),
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])

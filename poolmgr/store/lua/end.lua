@@ -1,6 +1,6 @@
 -- End a bot once: record, indexes and expiry change together. A second end changes nothing. `by_status`: the index of
 -- its outward status. `bundle`: the name of its evidence, or empty. `due`: the index of bots of whose meeting an agent
--- is still to make something.
+-- is still to make something, which is waited for from `awaited_since` on; `look_at`: when to look for it first.
 local state = redis.call('HGET', bot, 'state')
 if not state or state == STOPPED then return 0 end
 local created = redis.call('ZSCORE', live, bot_id) or stopped
@@ -13,7 +13,8 @@ redis.call('ZREM', live, bot_id)
 redis.call('ZADD', ended, stopped, bot_id)
 redis.call('ZADD', by_status, created, bot_id)
 if awaits_agent(bot) then
-  redis.call('ZADD', due, stopped + TAKEN_OVER_AFTER_S, bot_id)
+  redis.call('HSET', bot, 'awaited_since', awaited_since)
+  redis.call('ZADD', due, look_at, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
 end
 redis.call('EXPIRE', ended, INDEX_LIFE_S)

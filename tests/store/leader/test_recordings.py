@@ -75,7 +75,7 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     assert await due.unmade(first - 1) == []
     [one] = await due.unmade(first)
     assert (one, one.is_given_up(until - 1), one.is_given_up(until)) == (
-        Unmade("b1", 1, "vm1", NOW + 60, recording=True), False, True,
+        Unmade("b1", 1, "vm1", NOW + 60, NOW + 60, recording=True), False, True,
     )  # fmt: skip
     await redis.zadd(keys.recordings_due, {"forgotten": 1})
     forgotten, _ = await due.unmade(first)
@@ -94,6 +94,22 @@ async def test_what_nobody_made_files_of_is_given_up_and_told_all_the_same_when_
     assert [(one[b"recorded"], one[b"before"]) for one in told] == [
         (b"recording", b""), (b"skipped", b"recording"), (b"completed", b"skipped"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ahead_s", "awaited_s"), [(-7200.0, 0.0), (300.0, 300.0), (1e9, TAKEN_OVER_AFTER_S)])
+async def test_what_a_vm_makes_whose_clock_is_wrong_is_waited_for_as_long_as_that_of_any_other(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings, ahead_s: float, awaited_s: float
+) -> None:
+    now = NOW + 60
+    await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), replace(ENDED, at=now + ahead_s)], now)
+    first = now + awaited_s + TAKEN_OVER_AFTER_S
+    assert await due.unmade(first - 1) == []
+    [one] = await due.unmade(first)
+    assert one == Unmade("b1", 1, "vm1", now + ahead_s, now + awaited_s, recording=True)
+    until = now + awaited_s + MADE_WITHIN_S
+    assert (one.is_given_up(until - 1), one.is_given_up(until)) == (False, True)
+    await due.order(one, "vm2", until - 1)
+    assert await due.unmade(until) == [one]
 
 
 async def test_another_vm_is_told_to_make_the_files_as_long_as_they_are_to_be_made(
@@ -180,7 +196,7 @@ async def test_of_a_meeting_that_is_not_recorded_another_vm_is_told_to_make_the_
     now = NOW + 60 + TAKEN_OVER_AFTER_S
     assert await due.unmade(now - 1) == []
     [one] = await due.unmade(now)
-    assert one == Unmade("b1", 1, "vm1", NOW + 60, transcript=True)
+    assert one == Unmade("b1", 1, "vm1", NOW + 60, NOW + 60, transcript=True)
     await due.order(one._replace(attempt=2), "vm2", now)
     await due.order(one, "vm2", now)
     orders = [codec.decode_command(fields[b"m"]) for _, fields in await redis.xrange(keys.commands("vm2"))]
@@ -235,7 +251,7 @@ async def test_files_and_transcript_are_waited_for_until_both_are_there(
 ) -> None:
     now = NOW + 60 + TAKEN_OVER_AFTER_S
     await ledger.apply([CALLED, ASSIGN, NoteRecorded(BEGAN), NoteRecorded(WRITING), ENDED], NOW)
-    both = Unmade("b1", 1, "vm1", NOW + 60, recording=True, transcript=True)
+    both = Unmade("b1", 1, "vm1", NOW + 60, NOW + 60, recording=True, transcript=True)
     assert await due.unmade(now) == [both]
     await ledger.apply([NoteRecorded(FINISHED)], now)
     assert await due.unmade(now) == [both._replace(recording=False)]
