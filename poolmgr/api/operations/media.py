@@ -361,15 +361,12 @@ async def delete_recording(call: Call, bot: Record) -> int:
         store = call.service.store
         if store is None or not bot.attempt:
             return 0
-        made = await manifests.find(store, bot.bot_id)
-        if made and not made.finished and ended_lately(call, bot):
-            raise later(503, "The file of this bot's recording is still being made; ask again in a moment.", 5.0)
         service = call.service
         await expect_mark(service.redis, service.keys, bot.bot_id, service.wall())
         gone = await deletion.delete(store, bot.bot_id)
         await keep_mark(service.redis, service.keys, bot.bot_id, service.wall())
         return gone
-    except (StoreError, ValueError) as error:
+    except StoreError as error:
         raise store_away(error) from error
 
 
