@@ -7,6 +7,7 @@ counted, because a live listener wants the latest sound.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import aiohttp
@@ -24,6 +25,9 @@ STEADY_S: Final = 10.0
 """After a connection that lasted this long, the waits before the next attempts are short again."""
 PING_S: Final = 20.0
 _MOST_RECEIVED_BYTES: Final = 64 * 1024
+READ_EVERY_S: Final = 0.01
+"""A client's message is read no sooner after the one before: what it sends for no purpose takes nobody else's time."""
+READ_BYTES_S: Final = 1_000_000
 
 OnStatus = Callable[[FeedStatus, str], None]
 """Gets each new status of a feed, and its detail."""
@@ -102,7 +106,7 @@ class AudioSocket:
         check_address(target.host or "", self._rules)  # the resolver, which checks names, does not see an IP address
         headers = {"User-Agent": user_agent()}
         return await session.ws_connect(
-            target, headers=headers, heartbeat=PING_S, max_msg_size=_MOST_RECEIVED_BYTES, compress=0
+            target, headers=headers, heartbeat=PING_S, autoping=False, max_msg_size=_MOST_RECEIVED_BYTES, compress=0
         )
 
     async def _send_until_closed(self, socket: aiohttp.ClientWebSocketResponse) -> bool:
@@ -148,9 +152,13 @@ class AudioSocket:
         return False
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Ignore what the client sends, and notice when it closes the connection."""
-        async for _ in socket:
-            pass
+        """Ignore all but pings, and notice when the client closes the connection. What is too fast waits with it."""
+        with suppress(*SEND_ERRORS):
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.PING:
+                    await socket.pong(message.data)
+                size = len(message.data) if isinstance(message.data, bytes | str) else 0
+                await asyncio.sleep(max(READ_EVERY_S, size / READ_BYTES_S))
         self._lost.set()
         self._wake.set()
 

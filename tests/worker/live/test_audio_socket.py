@@ -146,3 +146,48 @@ async def test_the_inside_of_a_network_is_never_called(url: str) -> None:
         socket.put(FRAME)
     assert reports.all == [(FeedStatus.REFUSED, "address_not_allowed")]
     assert not socket._frames  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_client_that_pings_without_end_is_answered_at_a_bounded_rate_and_gets_its_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.live.audio_socket.READ_EVERY_S", 0.05)
+    answers, heard = 0, list[bytes]()
+
+    async def flood(request: web.Request) -> web.WebSocketResponse:
+        nonlocal answers
+        socket = web.WebSocketResponse(autoping=False)
+        await socket.prepare(request)
+        for _ in range(300):
+            await socket.ping(b"x")
+        async for message in socket:
+            answers += message.type is web.WSMsgType.PONG
+            if message.type is web.WSMsgType.BINARY:
+                heard.append(message.data)
+        return socket
+
+    async with answering(flood) as port, running(f"ws://127.0.0.1:{port}/sound") as (socket, _):
+        socket.put(FRAME)
+        await wait_until(lambda: heard and answers > 10)
+        assert answers < 150, "of 300"
+    assert heard == [FRAME]
+
+
+async def test_what_a_client_sends_without_end_waits_with_it() -> None:
+    sent, is_over = 0, asyncio.Event()
+
+    async def flood(request: web.Request) -> web.WebSocketResponse:
+        nonlocal sent
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        while not is_over.is_set():
+            await socket.send_bytes(bytes(60_000))
+            sent += 1
+        return socket
+
+    async with answering(flood) as port, running(f"ws://127.0.0.1:{port}/sound"):
+        await wait_until(lambda: sent)
+        begun = sent
+        await asyncio.sleep(2)
+        is_over.set()
+        assert sent - begun < 400, "2 MB, and what the kernel keeps between the two"
