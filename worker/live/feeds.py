@@ -19,6 +19,7 @@ from common.wire.minutes import CAPTIONS
 from common.wire.packets import Line
 from common.wire.vocabulary import BotState, Feed, FeedStatus
 from worker.decide.state import State
+from worker.live.changes import Change, Changes
 from worker.live.frames import DRAIN_S, FRAME_S, NOBODY, Speaker
 from worker.transcript.minutes_outbox import MinutesFile, MinutesOutbox
 from worker.transcript.utterances import UtteranceUpdate
@@ -152,18 +153,17 @@ class LiveFeeds:
         settings, rules = self._settings, OutgoingRules.of(self._webhooks)
         most = max(1, round(settings.buffer_s / FRAME_S))
 
-        def on_status(status: FeedStatus, detail: str) -> None:
-            self._tell(join, Feed.AUDIO, status, detail, feed)
+        changes = Changes(lambda change: self._tell(join, Feed.AUDIO, change, feed))
 
         def speaker() -> Speaker:
             return self.speaker(join, state())
 
-        socket = AudioSocket(join.bot_id, join.feeds.audio_url, rules, most, settings.timeout_s, on_status)
+        socket = AudioSocket(join.bot_id, join.feeds.audio_url, rules, most, settings.timeout_s, changes.note)
         feed = AudioFeed(socket, speaker)
         return feed
 
     def refuse_sound(self, join: Join) -> None:
-        self._tell(join, Feed.AUDIO, FeedStatus.REFUSED, NO_SOUND, None)
+        self._tell(join, Feed.AUDIO, Change(FeedStatus.REFUSED, NO_SOUND, taken=False), None)
 
     def transcript_feed(
         self, join: Join, page: GetPage, state: GetState, keep: Callable[[Sequence[UtteranceUpdate]], None]
@@ -172,10 +172,10 @@ class LiveFeeds:
         from worker.live.transcript_feed import TranscriptFeed
         from worker.live.transcript_webhook import TranscriptWebhook
 
+        changes = Changes(lambda change: self._tell(join, Feed.TRANSCRIPTION, change, webhook))
+
         def on_status(status: FeedStatus, detail: str) -> None:
-            self._tell(
-                join, Feed.TRANSCRIPTION, status, detail, webhook, taken=webhook is not None and webhook.has_final
-            )
+            changes.note(status, detail, taken=webhook is not None and webhook.has_final)
 
         webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
         settings, named = self._transcription, join.feeds.by
@@ -202,12 +202,10 @@ class LiveFeeds:
         self,
         join: Join,
         feed: Feed,
-        status: FeedStatus,
-        detail: str,
+        change: Change,
         sender: "AudioFeed | TranscriptWebhook | None",
-        *,
-        taken: bool = False,
     ) -> None:
+        status, detail, taken = change
         facts = {"bot_id": join.bot_id, "attempt": join.attempt, "feed": feed, "status": status, "detail": detail}
         sent, dropped = (sender.sent, sender.dropped) if sender else (0, 0)
         log.info("live_feed_fares", **facts, sent=sent, dropped=dropped)
