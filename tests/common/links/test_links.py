@@ -774,6 +774,46 @@ def test_links_to_one_meeting_name_it_alike_and_links_to_others_do_not(first: st
     assert recognise(first).identity != recognise("https://zoom.us/j/81234567891").identity
 
 
+_TIDY_HOSTS = st.sampled_from(
+    [
+        *ROOMS,
+        "rooms.example:90",
+        "meet.google.com",
+        "meet.google.com:90",
+        "mail.google.com",
+        "mimecast.com",
+        "a..b",
+        "-",
+    ]
+)
+_TIDY_NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9-]{0,63}\Z") | st.from_regex(r"\A[a-z]{3}-[a-z]{4}-[a-z]{3}\Z")
+_TIDY_LINKS = st.tuples(
+    st.sampled_from(["https://", "http://"]), _TIDY_HOSTS, st.sampled_from(["/r/", "/"]), _TIDY_NAMES
+)
+
+
+@given(_TIDY_LINKS.map("".join), st.sets(_TIDY_HOSTS), st.sets(_TIDY_HOSTS), st.sampled_from([{}, OTHERS]))
+@example("https://meet.google.com/abc-defg-hij", set(), set(), {})
+@example("https://meet.google.com/abc-defg-hij", {"meet.google.com"}, set(), {})
+@example("https://meet.google.com/abc-defg-hij", set(), {"meet.google.com"}, {})
+@example("https://meet.google.com/abc-defg-hij", set(), set(), {"jitsi": ("meet.google.com",)})
+@example("http://localhost:8090/r/demo", set(ROOMS), set(), {})
+@example("https://mimecast.com/r/demo", {"mimecast.com"}, set(), {})
+def test_the_quick_way_to_read_a_tidy_link_finds_what_the_long_way_finds(
+    link: str, rooms: set[str], jitsis: set[str], others: dict[str, tuple[str, ...]]
+) -> None:
+    hosts = links._Hosts(rooms, jitsis, others, guess=True)  # pyright: ignore[reportPrivateUsage]
+    quick = links._tidy(link, hosts)  # pyright: ignore[reportPrivateUsage]
+    if quick is not None:
+        assert quick == links._read_text(link, hosts, MAX_TEXT_LENGTH)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_quick_way_is_taken_for_a_tidy_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(links, "_read_text")
+    assert recognise("https://meet.google.com/abc-defg-hij").identity == "abc-defg-hij"
+    assert recognise(" http://localhost:8090/r/demo ", ROOMS).platform == "room"
+
+
 @given(st.from_regex(r"\Ahttps?://[a-z0-9.-]{1,9}(:[0-9]{0,5})?(/[!-~]{0,9})?\Z"))
 @example("http://localhost:8090/r/demo?a=b#c")
 @example("https://rooms.example:65536/r/demo")

@@ -45,6 +45,8 @@ for _platform, _hosts in _KNOWN_HOSTS.items():
         _BY_TAIL.setdefault(tail(_host), []).append((_host, _platform))
 
 _ROOM_PATH = re.compile(r"/r/[a-z0-9][a-z0-9-]{0,63}")
+_TIDY_MEET = re.compile(r"https://(meet\.google\.com)/([a-z]{3}-[a-z]{4}-[a-z]{3})")
+_TIDY_ROOM = re.compile(r"https?://([a-z0-9.-]{1,200}(?::[1-9][0-9]{0,3})?)/r/[a-z0-9][a-z0-9-]{0,63}")
 _MOST_WRAPPERS = 3
 _MOST_ESCAPES = 150  # the most escapes that are read; a Teams link in three wrappers has 100
 _DEEPEST = "%2525252525"  # the deepest encoding that is read; a launcher link in three wrappers has one level less
@@ -141,6 +143,26 @@ def recognise(
     text = text.strip().strip(INVISIBLE).strip()
     if len(text) > longest:
         raise BadLinkError(f"the text is longer than {longest} characters; send the link alone")
+    return _tidy(text, hosts) or _read_text(text, hosts, longest)
+
+
+def _tidy(text: str, hosts: _Hosts) -> MeetingLink | None:
+    """The meeting of a text that is a link to a room or to Google Meet, tidied already, as most jobs have it. None: the
+    text has to be read, which takes twenty times as long and finds the same in such a text.
+    """
+    room = _TIDY_ROOM.fullmatch(text) if hosts.rooms else None
+    if room and room[1] in hosts.rooms and not may_wrap(text, room[1].partition(":")[0]):
+        return MeetingLink("room", text, "", text)
+    meet = _TIDY_MEET.fullmatch(text)
+    if meet and not (hosts.others or meet[1] in hosts.rooms or meet[1] in hosts.jitsis):
+        return MeetingLink("google_meet", text, "", meet[2])
+    return None
+
+
+def _read_text(text: str, hosts: _Hosts, longest: int) -> MeetingLink:
+    """The one meeting that a text without space around it links to. `longest`: as for `recognise`. Raises:
+    BadLinkError.
+    """
     spaced = _is_spaced(text)
     if not spaced and _ENCODED_SCHEME.match(text):
         text = decoded(text, *_STARTS)
