@@ -31,6 +31,7 @@ class NullSpool:
 
     def __init__(self) -> None:
         self.progress = NullProgress()
+        self.is_told = False
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
         self.progress.has_begun |= bool(chunks)
@@ -46,6 +47,9 @@ class NullSpool:
 
     def close(self, closed: Closed) -> None:
         pass
+
+    def note_told(self) -> None:
+        self.is_told = True
 
     def remove(self) -> None:
         pass

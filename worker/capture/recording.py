@@ -137,7 +137,6 @@ class Recording:
         self._streamed_parts = 0  # how many parts of sound were given to on_sound
         self._reported: set[str] = set()
         self._failed_at = float("-inf")
-        self._is_told = False  # that it began
         self._changed_because = ""  # why it is not recorded by the way before, until a recorder has begun
         self.spool: Spool | NullSpool | None = None
         self.has_new_chunks = asyncio.Event()
@@ -289,9 +288,9 @@ class Recording:
         way, why = self._ways[0], self._changed_because
         recorder = await way.open(page, start)
         how = f"{way.label}, because {why}" if why else way.label
-        if not (so_far.has_begun or self._is_told):
-            self._is_told = True
+        if not (so_far.has_begun or self.spool.is_told):
             self._on_began(how)
+            await asyncio.to_thread(self.spool.note_told)
         elif why:
             self._add_to_story(f"go on to record it {how}")
         self._changed_because = ""
@@ -430,7 +429,7 @@ class Recording:
         of what was told to have begun: files are waited for.
         """
         assert self.spool
-        has_begun = self._is_told or self.spool.progress.has_begun
+        has_begun = self.spool.is_told or self.spool.progress.has_begun
         if self._is_refused and self._recorder is None and not has_begun:
             with suppress(OSError):  # whatever the disk keeps of it has no sound
                 await asyncio.to_thread(self.spool.remove)

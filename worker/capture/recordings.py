@@ -456,7 +456,7 @@ class Recordings:
         except FileNotFoundError as error:
             raise DamagedRecordingError("there is no log") from error
         progress = spool.progress
-        was_never_permitted = "refused" in progress.paused_by and not progress.has_begun
+        was_never_permitted = "refused" in progress.paused_by and not (progress.has_begun or spool.is_told)
         if was_never_permitted and not progress.closed:  # its agent died before it could remove it
             await asyncio.to_thread(spool.remove)
             return

@@ -3,6 +3,7 @@
     STATE_DIR/recordings/BOT_ID@ATTEMPT/log           an entry a line (progress.py)
     STATE_DIR/recordings/BOT_ID@ATTEMPT/segment-...   chunks, one after the other; removed once it is stored
     STATE_DIR/recordings/BOT_ID@ATTEMPT/trouble       what was told to keep it from the store, as long as it does
+    STATE_DIR/recordings/BOT_ID@ATTEMPT/told          there once it is told that the recording began; empty
 
 Only their owner may read the files. A chunk is written to its segment first, then to the log; only then may the
 recorder drop it. So agent and kernel may die at any point: the next agent goes on after the last chunk in the log.
@@ -46,6 +47,7 @@ UNREADABLE: Final = ""
 LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 """What a disk answers that has lost a file, or cannot read it."""
 _TROUBLE: Final = "trouble"
+_TOLD: Final = "told"
 _BETWEEN: Final = "@"
 
 
@@ -65,13 +67,14 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 class Spool:
     """`progress`: what is on the disk. `trouble`: what was told to keep it from the store, also by an earlier agent;
-    empty: nothing.
+    empty: nothing. `is_told`: that the recording began was told, likewise: its files are waited for.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.folder = folder
         self.progress = progress
         self.trouble = ""
+        self.is_told = False
         self._lock = threading.RLock()
 
     @classmethod
@@ -116,6 +119,7 @@ class Spool:
         spool._check_pending()
         with suppress(OSError, UnicodeDecodeError):
             spool.trouble = (folder / _TROUBLE).read_text()
+        spool.is_told = (folder / _TOLD).exists()
         return spool
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
@@ -179,6 +183,12 @@ class Spool:
         self.trouble = trouble
         with suppress(OSError):
             files.write(self.folder / _TROUBLE, trouble.encode())
+
+    def note_told(self) -> None:
+        """That the recording began was told. A disk that takes no note of it only has the next agent not know."""
+        self.is_told = True
+        with suppress(OSError):
+            files.write(self.folder / _TOLD, b"")
 
     def remove(self) -> None:
         """Remove the whole recording from the disk. Raises: OSError."""

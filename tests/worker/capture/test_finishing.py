@@ -506,12 +506,18 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left_also_where_i
     assert not recorded.file(FINAL).exists()
 
 
-async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed_it(recorded: Recorded) -> None:
+@pytest.mark.parametrize(("ended_at", "causes"), [(1009.0, ["refused"]), (None, [])])
+async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed_it_or_had_told_that_it_began(
+    recorded: Recorded, ended_at: float | None, causes: list[GapCause]
+) -> None:
     spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
+    if ended_at is None:
+        spool.note_told()
     spool.pause(Paused(1001.0, "refused"))
-    spool.close(Closed(1009.0))
+    if ended_at is not None:
+        spool.close(Closed(ended_at))
     made = await finish(recorded)
-    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["refused"])
+    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, causes)
     assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
 
 

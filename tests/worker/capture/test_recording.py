@@ -222,6 +222,19 @@ async def test_of_what_was_told_to_have_begun_files_are_made_also_if_it_was_refu
     assert (progress.closed is not None, progress.has_begun) == (True, False)
 
 
+async def test_so_they_are_if_the_agent_that_told_it_has_died_meanwhile(tmp_path: Path) -> None:
+    scene, successors = Scene(tmp_path), Scene(tmp_path)
+    scene.stand_in.is_stuck = True
+    async with scene.recorded(is_killed=True):
+        await wait_until(lambda: scene.begun)
+        scene.recording.note(REFUSED)
+        await wait_until(lambda: scene.stand_in.stopped == PAUSED)
+    async with successors.recorded(REFUSED):
+        await wait_until(lambda: successors.spool)
+    progress = Spool.find(scene.folder).progress
+    assert (successors.begun, progress.closed is not None, progress.has_begun) == ([], True, False)
+
+
 async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_why(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     async with scene.recorded(REFUSED):
