@@ -361,7 +361,7 @@ def ask_transcription(
 ) -> int: ...
 
 
-@SCRIPTS.script(FENCE)
+@SCRIPTS.script("task", FENCE)
 def await_no_transcript(*, bot: Key, transcriptions: Key, due: Key, bot_id: str) -> bool: ...
 
 

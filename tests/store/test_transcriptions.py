@@ -248,6 +248,29 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     assert await asked.ask("b1", ASKED, NOW + 99, BY) == Unasked("too_many")
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_one_that_is_asked_for_while_that_of_the_job_is_awaited_is_made_besides_it(
+    redis: Any, keys: Keys, due: DueTranscriptions, asked: Transcriptions, is_heard: bool
+) -> None:
+    """`is_heard`: the one that was asked for, in the moment in which that of the job is to be made, too."""
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "openai")
+    await ledger.apply([ACCEPT, ASSIGN, NoteRecorded(WRITING), ENDED], NOW)
+    assert await asked.ask("b1", ASKED, NOW + 80, BY) == 2
+    early = await due.under_way("b1")
+    await ledger.apply([NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 90)
+    made: list[int] = []
+    while await due.due(NOW + 99, 5):
+        one = early if is_heard and not made else await due.under_way("b1")
+        assert one
+        made.append(one.number)
+        assert await due.conclude(one, NOW + 99, utterances=4) is Concluded.NOTED
+        assert bool(await redis.hget(keys.bot("b1"), "done_at")) == (1 in made)
+    assert made == ([2, 1] if is_heard else [1, 2])
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+    entries = [fields for _, fields in await redis.xrange(keys.outbox) if fields.get(b"done") == b"1"]
+    assert [entry[b"number"] for entry in entries] == [b"1"]
+
+
 async def test_a_transcript_that_is_asked_for_while_there_is_none_stays_due(
     redis: Any,
     keys: Keys,

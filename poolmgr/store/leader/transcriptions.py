@@ -60,22 +60,22 @@ class DueTranscriptions:
         return [raw.decode() for raw in found]
 
     async def under_way(self, bot_id: str) -> UnderWay | None:
-        """The bot's transcript that is to be made next. None: there is none, or the bot was deleted; then it
-        is no longer due.
+        """The bot's transcript that is to be made next: that of its job first. None: there is none, or the bot was
+        deleted; then it is no longer due.
         """
         k = self._keys
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(k.transcriptions(bot_id)).hgetall(k.bot(bot_id)).zscore(k.recordings_expiring, bot_id)
         raw, fields, until = await pipeline.execute()
-        latest = max(((n, one) for n, one in in_order(raw).items() if one.status == "processing"), default=None)
-        if latest is None or not fields:
+        first = next(((n, one) for n, one in in_order(raw).items() if one.status == "processing"), None)
+        if first is None or not fields:
             call = scripts.await_no_transcript(
                 bot=k.bot(bot_id), transcriptions=k.transcriptions(bot_id), due=k.transcriptions_due, bot_id=bot_id
             )
             await run_fenced(self._redis, k.epoch, self._epoch, [call])
             return None
         bot = Record.from_hash({**answers.text_fields(fields), "bot_id": bot_id})
-        return UnderWay(*latest, bot, math.inf if until is None else until)
+        return UnderWay(*first, bot, math.inf if until is None else until)
 
     async def put_off(self, one: UnderWay, until: float, *, why: str = "") -> None:
         """Try it again at that time. `why`: why it failed; empty: it did not fail, and only has to wait."""

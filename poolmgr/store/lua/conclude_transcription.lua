@@ -13,8 +13,12 @@ if not is_current(transcriptions, number, attempt) then return 'superseded' end
 local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local is_over = manifest_status == 'expired' or (state == STOPPED and until_at <= tonumber(stamp))
 if why == '' and is_over then return 'over' end
-redis.call('ZREM', due, bot_id)
 redis.call('HSET', transcriptions, number, asked)
+if is_any_under_way(transcriptions) then -- that of the job became due after a client had asked for another one
+  redis.call('ZADD', due, 'XX', stamp, bot_id)
+else
+  redis.call('ZREM', due, bot_id)
+end
 local done = ''
 if number == 1 then
   redis.call('HSET', bot, 'transcript_status', became, 'transcript_by', by)
