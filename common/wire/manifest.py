@@ -15,6 +15,7 @@ from common.wire.minutes import Turn
 VERSION: Final = 1
 FINAL: Final = "manifest.json"
 PROGRESS: Final = "progress.json"
+SET_ASIDE: Final = "manifest-unreadable.json"
 AUDIO: Final = "audio.ogg"
 M4A: Final = "audio.m4a"
 VIDEO: Final = "video.mp4"

@@ -133,7 +133,10 @@ class Transcribing:
             await store.delete(bot_id)  # a leader that died may have put something since
         if task.bot.manifest_status == "expired" or task.kept_until <= self._clock.wall():
             raise SpeechError("no_recording", lasts=True)
-        found = await manifests.find(store, bot_id)
+        try:
+            found = await manifests.find(store, bot_id)
+        except ValueError as error:
+            raise SpeechError("manifest_unreadable", lasts=True) from error
         if found is None or found.audio is None:
             raise SpeechError("no_recording", lasts=True)
         said: list[Utterance] = []

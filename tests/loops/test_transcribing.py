@@ -288,6 +288,10 @@ def impatient(bed: Bed) -> None:
     bed.settings = replace(bed.settings, deadline_s=0.0)
 
 
+def unreadable(bed: Bed) -> None:
+    bed.put(FINAL, b"nothing")
+
+
 def lost(bed: Bed) -> None:
     (bed.folder / "store" / "b1" / "1" / AUDIO).unlink()
 
@@ -297,7 +301,7 @@ def lost(bed: Bed) -> None:
     [
         (away, "no_recording"), (unfinished, "no_recording"), (without_a_key, "unauthorized (401)"),
         (unoffered, "not_configured"), (broken, "sound_unreadable"), (damaged, "internal_error"),
-        (impatient, "deadline"), (lost, "sound_unreadable"),
+        (impatient, "deadline"), (lost, "sound_unreadable"), (unreadable, "manifest_unreadable"),
     ],
 )  # fmt: skip
 async def test_whatever_is_in_the_way_is_said_and_the_recording_stays(

@@ -5,6 +5,7 @@ time. The final manifest finishes a recording: only one agent can write it. No b
 """
 
 import asyncio
+import hashlib
 import shutil
 import stat
 import time
@@ -23,7 +24,7 @@ from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest
-from common.wire.manifest import FINAL, PROGRESS, Kind, Manifest, Segment, progress_after
+from common.wire.manifest import FINAL, PROGRESS, SET_ASIDE, Kind, Manifest, Segment, named_by_content, progress_after
 from common.wire.messages import MOST_GAPS, BotRecorded, FinishRecording, Join
 from common.wire.minutes import Turn
 from worker.capture.clock import Clock
@@ -465,8 +466,8 @@ class Recordings:
         store, folder_in_store = self._opened(), store_folder(spool)
         if await self._drop_deleted(spool):
             return
-        if await store.exists(f"{folder_in_store}/{FINAL}"):
-            await self._tell_finished_before(spool)
+        if before := await self._find_final(folder_in_store):
+            await self._tell_finished_before(spool, before)
             await asyncio.to_thread(spool.remove)
             return
         self._only_here.add(folder.name)
@@ -478,17 +479,41 @@ class Recordings:
         whose = progress.opened.bot_id, progress.opened.attempt
         turns = await self._find_turns(*whose) if "tracks" in progress.opened.kinds else []
         final = await Maker(self._settings, store).make(spool, turns)
-        try:
-            await store.put(
-                f"{folder_in_store}/{FINAL}", manifest.encode(final), once=True, content_type="application/json"
-            )
-        except TakenError:
-            await self._tell_finished_before(spool)
+        if before := await self._put_final(folder_in_store, final):
+            await self._tell_finished_before(spool, before)
         else:
             self._told_finished.add(spool.folder.name)
             self._tell_finished(final, round(time.monotonic() - begun, 1))
         if not await self._drop_deleted(spool):
             await asyncio.to_thread(spool.remove)
+
+    async def _find_final(self, folder_in_store: str) -> Manifest | None:
+        """The manifest of a recording that is finished. None: there is none, or none that can be read, which is logged.
+        Raises: StoreError.
+        """
+        try:
+            return manifest.decode(await self._opened().get(f"{folder_in_store}/{FINAL}"))
+        except AbsentError:
+            return None
+        except ValueError as error:
+            log.warning("manifest_unreadable", recording=folder_in_store, error=str(error)[:_MOST_WARNING_CHARS])
+            return None
+
+    async def _put_final(self, folder_in_store: str, final: Manifest) -> Manifest | None:
+        """Finish the recording. What is there and cannot be read is kept under another name: a later release may have
+        put it. Returns: the manifest of whoever has finished it before. Raises: StoreError.
+        """
+        store, path, content = self._opened(), f"{folder_in_store}/{FINAL}", manifest.encode(final)
+        try:
+            await store.put(path, content, once=True, content_type="application/json")
+        except TakenError:
+            if before := await self._find_final(folder_in_store):
+                return before
+            there = await store.get(path)
+            name = named_by_content(SET_ASIDE, hashlib.sha256(there).hexdigest())
+            await store.put(f"{folder_in_store}/{name}", there)
+            await store.put(path, content, content_type="application/json")
+        return None
 
     async def _drop_deleted(self, spool: Spool) -> bool:
         """If its bot was deleted, remove the recording, here and in the store: here first, so that nothing is put there
@@ -503,13 +528,12 @@ class Recordings:
         await store.delete(opened.bot_id)
         return True
 
-    async def _tell_finished_before(self, spool: Spool) -> None:
+    async def _tell_finished_before(self, spool: Spool, final: Manifest) -> None:
         """Report what the manifest says that is there: whoever put it may not have come to that, and this may have been
         an earlier try. Raises: StoreError.
         """
-        store, path, opened = self._opened(), f"{store_folder(spool)}/{FINAL}", spool.progress.opened
-        await store.sync(path)
-        final = manifest.decode(await store.get(path))
+        opened = spool.progress.opened
+        await self._opened().sync(f"{store_folder(spool)}/{FINAL}")
         if spool.folder.name not in self._told_finished:  # what the disk does not remove comes here again
             log.info("recording_finished_before", bot_id=opened.bot_id, attempt=opened.attempt)
             self._told_finished.add(spool.folder.name)
@@ -583,8 +607,8 @@ class Recordings:
         deleted before is only told. Raises: StoreError, AbsentError, OSError, ValueError, OutOfOrderError.
         """
         store, folder_in_store = self._opened(), manifest.folder(order.bot_id, order.attempt)
-        if await store.exists(f"{folder_in_store}/{FINAL}"):
-            self._tell_finished(manifest.decode(await store.get(f"{folder_in_store}/{FINAL}")), 0.0)
+        if final := await self._find_final(folder_in_store):
+            self._tell_finished(final, 0.0)
             return
         found = await so_far(store, folder_in_store)
         for kind in found.kinds:

@@ -445,9 +445,12 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
         assert "no video was recorded" in (await call("GET", "/bots/b1/get_video")).message
         (store / "b1" / "1" / AUDIO).unlink()
         assert (await call("GET", "/bots/b1/audio")).status == 503
+        (store / "b1" / "1" / FINAL).write_bytes(b'{"version": 1')
+        unread = await call("GET", "/bots/b1/get_audio")
+        assert (unread.status, "Input data was truncated" in unread.message) == (503, True)
         await hand.apply(NoteRecorded(BotRecorded("vm-b", "b1", 1, hand.at + 90, finished=True)))
         before = time.time()
-        await call("DELETE", "/bots/b1/delete")
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
     assert [path for path in store.rglob("*") if path.is_file()] == [store / manifest.deleted("b1")]
     mark_until = await world.redis.zscore(world.keys.recordings_expiring, "b1")
     assert before <= mark_until - DELETED_MARK_LIFE_S <= time.time()

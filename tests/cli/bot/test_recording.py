@@ -125,6 +125,14 @@ def test_in_mid_call_all_that_the_store_has_is_said(poolmgr: CommandLine, store:
     assert (spoilt.exit_code, "progress-000001.json has no segments" in spoilt.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("options", [[], ["--save", "there", "--wait", "--timeout", "5"], ["--play"], ["--manifest"]])
+def test_a_manifest_that_cannot_be_read_is_said(poolmgr: CommandLine, store: Path, options: list[str]) -> None:
+    (store / "b1" / "2" / FINAL).write_bytes(b"nothing")
+    unread = poolmgr("recording", "b1", *options)
+    assert (unread.exit_code, unread.stdout) == (1, "")
+    assert unread.stderr.startswith("poolmgr: the store holds a manifest that this release cannot read: ")
+
+
 def test_a_save_that_is_interrupted_stops_and_leaves_no_half_file(
     poolmgr: CommandLine, store: Path, tmp_path: Path, start: Callable[..., Forked]
 ) -> None:

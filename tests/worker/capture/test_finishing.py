@@ -29,7 +29,7 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, PROGRESS, Gap, GapCause, Kind, Manifest, Peaks, Segment, Way
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, SET_ASIDE, Gap, GapCause, Kind, Manifest, Peaks, Segment, Way
 from common.wire.messages import FinishRecording, Join
 from lab.recorded.received import listen
 from tests.waiting import wait_until
@@ -418,6 +418,27 @@ async def test_what_is_left_of_a_recording_whose_vm_is_gone_is_finished_elsewher
     agent.take_over(ORDER)
     assert await finish(recorded) == made
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 2)] * 2, "told again, not made"
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+@pytest.mark.parametrize("damaged", [b"", b'{"version": 1, "bot_id": "b1"', b"\xff\x00", b"[]"])
+async def test_a_manifest_that_cannot_be_read_is_set_aside_for_a_true_one(
+    recorded: Recorded, damaged: bytes, is_taken_over: bool
+) -> None:
+    if is_taken_over:
+        (await lost(recorded)).take_over(ORDER)
+    else:
+        spooled(recorded.folder, 1000.5)
+    recorded.file(FINAL).parent.mkdir(parents=True, exist_ok=True)
+    recorded.file(FINAL).write_bytes(damaged)
+    with capture_logs() as logs:
+        made = await finish(recorded)
+    assert made.audio
+    assert recorded.file(made.audio.path).is_file()
+    assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, made.audio.duration_s)]
+    assert recorded.made(SET_ASIDE).read_bytes() == damaged
+    assert "manifest_unreadable" in [line["event"] for line in logs]
+    assert list(recorded.folder.iterdir()) == []
 
 
 async def test_it_is_taken_over_as_soon_as_the_store_answers_also_by_the_next_agent(recorded: Recorded) -> None:
