@@ -200,7 +200,8 @@ class Manifest(Shape, frozen=True):
     """`way`: how sound and picture were captured, where a part says nothing else. `kinds`: what was to be recorded.
     `audio`, `video`: None until they are made, and if nothing was recorded. `tracks`: one for each sound track, in the
     order in which they began. `waveform`, `thumbnails`: what the sound and the picture look like at a glance.
-    `screenshots`: in order.
+    `screenshots`: in order. `wall_ahead_s`: while it goes on, how far the VM's wall clock was set forward since
+    `began_at`; less than 0 if it was set back.
     """
 
     version: int
@@ -224,6 +225,7 @@ class Manifest(Shape, frozen=True):
     waveform: Waveform | None = None
     thumbnails: Thumbnails | None = None
     screenshots: list[Screenshot] = []
+    wall_ahead_s: float = 0.0
 
 
 def named_by_content(made: str, sha256: str) -> str:

@@ -424,7 +424,8 @@ def without_tail(found: Manifest, kind: Kind) -> Manifest:
 
 def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
     """The entries of a recording of which only a manifest is left: all its segments are stored, and what came after
-    them is lost. Of each segment only the end is known, so it is one chunk.
+    them is lost. Of each segment only the end is known, so it is one chunk. `ended_at`: the bot's end by the wall
+    clock.
     """
     opened = Opened(found.bot_id, found.attempt, found.platform, found.began_at, found.kinds, found.way)
     progress, entries = Progress(opened), list[AnyEntry]([opened])
@@ -446,9 +447,12 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
                         Cut(segment.sha256, kind),
                         Stored(segment.sequence, kind),
                     )
-    known = progress.gaps
+    at_end = [gap for gap in found.gaps if gap.ended_at == found.ended_at]  # Closed tells them
+    known = [*progress.gaps, *at_end]
     add(*(Missed(gap.began_at, gap.ended_at, gap.cause, gap.kind) for gap in found.gaps if gap not in known))
-    add(Closed(max(ended_at, progress.covered_until), "vm_lost"))
+    is_whole = all(gap.began_at == progress.tracks[gap.kind].covered_until for gap in at_end)
+    cause: GapCause = next((gap.cause for gap in at_end if gap.kind != "tracks" and is_whole), "vm_lost")
+    add(Closed(max(ended_at - found.wall_ahead_s, progress.covered_until), cause))
     return entries
 
 

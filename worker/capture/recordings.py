@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
 import structlog
 from playwright.async_api import Page
 
@@ -327,6 +328,9 @@ class Recordings:
         else:
             name = progress_after(sum(told.stored.values()))
         new = spool.progress.manifest_between(told.stored, stored)
+        if new.ended_at is None:  # afterwards the machine may have been started anew, and its clock with it
+            wall_ahead_s = float(round(Clock.of(spool.progress.ahead_s).wall_ahead_s()))
+            new = msgspec.structs.replace(new, wall_ahead_s=wall_ahead_s)
         content = await asyncio.to_thread(manifest.encode, new)
         await self._opened().put(f"{store_folder(spool)}/{name}", content, content_type="application/json")
         self._told_store[spool.folder.name] = told._replace(stored=stored)

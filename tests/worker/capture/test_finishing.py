@@ -35,6 +35,7 @@ from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
+from worker.capture.clock import Clock
 from worker.capture.making.maker import Maker
 from worker.capture.making.work import Work, WorkResult
 from worker.capture.progress import Began, Chunk, Closed, Opened, Paused
@@ -418,6 +419,29 @@ async def test_what_is_left_of_a_recording_whose_vm_is_gone_is_finished_elsewher
     agent.take_over(ORDER)
     assert await finish(recorded) == made
     assert [(report.finished, report.gaps) for report in recorded.reports] == [(True, 2)] * 2, "told again, not made"
+
+
+@pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
+async def test_of_a_vm_whose_clock_was_set_before_it_was_lost_as_much_is_missing_as_was_lost(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    clock, wall = Clock.by_wall(), time.time
+    began_at, part_at = clock.now(), clock.now() + 0.5
+    spool = Spool.create(
+        recorded.folder / name_of("b1", 1), msgspec.structs.replace(OPENED, at=began_at, ahead_s=clock.ahead_s)
+    )
+    spool.append([(Began(0, part_at), Chunk(0, part_at + 10, 0.0, len(TEN_S)), TEN_S)])
+    spool.cut()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: wall() + set_by_s)
+        assert await store_next(recorded, spool)
+    recorded.folder = recorded.folder.parent.parent / "elsewhere" / "recordings"
+    recorded.anew().take_over(FinishRecording("b1", 1, began_at + set_by_s + 40.5))
+    made = await finish(recorded)
+    [gap] = made.gaps
+    assert (gap.cause, gap.began_at - began_at) == ("vm_lost", pytest.approx(10.5))
+    assert gap.ended_at - began_at == pytest.approx(40.5, abs=1.0)
+    assert made.wall_ahead_s == 0
 
 
 @pytest.mark.parametrize("is_taken_over", [False, True])

@@ -323,6 +323,27 @@ def test_of_what_a_manifest_names_all_is_kept_and_what_came_after_it_is_lost() -
     assert [gap for gap in after.gaps if gap.cause == "vm_lost"] == [Gap(1007.0, 1020.0, "vm_lost", "video")]
 
 
+def test_of_what_was_over_when_its_vm_was_lost_it_is_told_once_what_is_missing_at_the_end_and_why() -> None:
+    entries = [
+        Began(0, 1000.0), chunk(0, 1006.0), Cut("aa"), Began(0, 1000.0, None, "tracks"),
+        chunk(1, 1012.0, 6.0), Cut("bb"), Paused(1012.0, "refused"), Closed(1030.0),
+    ]  # fmt: skip
+    before = Progress(Opened("b1", 2, "room", 1000.0, ("audio", "tracks")), entries)
+    found = before.manifest()
+    after = Progress(*opened_and(entries_of(found, 1030.0)))
+    assert after.manifest() == found
+    after = Progress(*opened_and(entries_of(without_tail(found, "audio"), 1030.0)))
+    assert [gap for gap in after.gaps if gap.kind == "audio"] == [Gap(1006.0, 1030.0, "vm_lost")]
+
+
+@pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
+def test_what_is_missing_of_a_lost_vm_is_told_by_the_recordings_clock(set_by_s: float) -> None:
+    found = Progress(OPENED, [BEGAN, chunk(0, 1006.0), Cut("aa")]).manifest()
+    known = replace(found, wall_ahead_s=set_by_s)
+    after = Progress(*opened_and(entries_of(known, 1040.0 + set_by_s)))
+    assert after.gaps == [Gap(1006.0, 1040.0, "vm_lost")]
+
+
 def opened_and(entries: list[AnyEntry]) -> tuple[Opened, list[AnyEntry]]:
     opened = entries[0]
     assert isinstance(opened, Opened)
