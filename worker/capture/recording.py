@@ -252,7 +252,9 @@ class Recording:
     async def _find_or_open(self, page: Page) -> Recorder | None:
         """None: there is none, and none may begin now."""
         recorder = await self._find(page)
-        if recorder is None and not self._is_refused:
+        if recorder:  # the agent that opened it may have died before it told so
+            await self._tell_began(self._ways[0].label)
+        elif not self._is_refused:
             recorder = await self._open(page)
         if recorder:
             self._open_cause = None
@@ -288,14 +290,20 @@ class Recording:
         way, why = self._ways[0], self._changed_because
         recorder = await way.open(page, start)
         how = f"{way.label}, because {why}" if why else way.label
-        if not (so_far.has_begun or self.spool.is_told):
-            self._on_began(how)
-            await asyncio.to_thread(self.spool.note_told)
-        elif why:
+        if not await self._tell_began(how) and why:
             self._add_to_story(f"go on to record it {how}")
         self._changed_because = ""
         self._log.info("recording_began", parts=parts, way=way.name)
         return recorder
+
+    async def _tell_began(self, how: str) -> bool:
+        """False: that was told before."""
+        assert self.spool
+        if self.spool.progress.has_begun or self.spool.is_told:
+            return False
+        self._on_began(how)
+        await asyncio.to_thread(self.spool.note_told)
+        return True
 
     @property
     def _confirmed(self) -> int:
