@@ -20,6 +20,7 @@ class NullProgress:
         self.pause_cause: Final[GapCause] = "paused"
         self.paused_by: Final[set[GapCause]] = set()
         self.has_begun = False
+        self.closed: Final[Closed | None] = None
 
     @property
     def is_paused(self) -> bool:

@@ -77,6 +77,10 @@ def unheard() -> None:
     pass
 
 
+def never() -> bool:
+    return False
+
+
 class Recording:
     """Call `run` once, `note` with each state of the bot, and `end` when it is out.
 
@@ -87,7 +91,7 @@ class Recording:
     monotonic seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
     `add_to_story`: adds a line to the bot's story. With `on_sound`, chunks of sound are short. `before_close`: what
     else is to be spooled, once the bot is out. `on_recorder`: called whenever there is a recorder, a new one or one
-    that another agent began.
+    that another agent began. `is_left`: whether another agent left a spool of this bot.
     """
 
     def __init__(
@@ -104,10 +108,12 @@ class Recording:
         on_sound: OnSound | None = None,
         before_close: Callable[[], Awaitable[None]] = nothing,
         on_recorder: Callable[[], None] = unheard,
+        is_left: Callable[[], bool] = never,
     ) -> None:
         self._make_spool = spool
         self._before_close = before_close
         self._on_recorder = on_recorder
+        self._is_left = is_left
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
         self._ways = [*ways]  # the first one is how it is recorded now
@@ -174,9 +180,7 @@ class Recording:
     async def run(self) -> None:
         """Record until `end` is called. Afterwards everything that was recorded is on the disk."""
         await self._is_in_meeting.wait()
-        if self._ended.is_set():
-            return
-        self.spool = await self._open_spool()
+        self.spool = await (self._find_left() if self._ended.is_set() else self._open_spool())
         if self.spool is None:
             return
         self._clock = Clock.of(self.spool.progress.ahead_s)
@@ -225,6 +229,20 @@ class Recording:
             await pause(self._wake, next(delays))
             self._wake.clear()
         return None
+
+    async def _find_left(self) -> Spool | NullSpool | None:
+        """The spool that another agent left, of a bot that this one never saw in its meeting: the recorder may have
+        more. None: there is none, or it is whole, or the disk does not give it.
+        """
+        try:
+            if not await asyncio.to_thread(self._is_left):
+                return None
+            spool = await asyncio.to_thread(self._make_spool, self._clock.now(), self._clock)
+        except OSError as error:
+            self._report_disk(error)
+            return None
+        self._is_refused = "refused" in spool.progress.paused_by
+        return None if spool.progress.closed else spool
 
     async def _go_on(self, after_s: float) -> bool:
         """Wait for `after_s`, or until something is asked for. False: the bot is out."""

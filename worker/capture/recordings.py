@@ -35,7 +35,7 @@ from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
 from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
-from worker.capture.spool import LOST, DamagedRecordingError, Spool, name_of, parse_name
+from worker.capture.spool import LOG, LOST, DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
 from worker.capture.tracks import OnPackets, TrackRecording, equip
 from worker.capture.way import CaptureOptions, Way
@@ -175,6 +175,9 @@ class Recordings:
         def spool(came_in_at: float, clock: Clock) -> Spool | NullSpool:
             return self._begin(name, join, spooled, ways[0], came_in_at, clock) if kept else NullSpool()
 
+        def is_left() -> bool:
+            return bool(kept) and (self._folder / name / LOG).exists()
+
         def began(how: str) -> None:
             if kept:
                 self._report(BotRecorded(self._vm_id, join.bot_id, join.attempt, time.time(), kinds=kept))
@@ -206,7 +209,7 @@ class Recordings:
         before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(
             *(spool, ways, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
-            on_recorder,
+            *(on_recorder, is_left),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -250,7 +253,7 @@ class Recordings:
         self, name: str, join: Join, kinds: tuple[Kind, ...], way: Way, came_in_at: float, clock: Clock
     ) -> Spool:
         folder = self._folder / name
-        if (folder / "log").exists():
+        if (folder / LOG).exists():
             try:
                 return Spool.find(folder)
             except DamagedRecordingError as error:

@@ -20,7 +20,7 @@ from playwright.async_api import Page
 from common.config.settings import WorkerSettings
 from common.wire.manifest import GapCause, Manifest
 from common.wire.messages import AutomaticLeave
-from common.wire.vocabulary import BotState
+from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
@@ -29,10 +29,12 @@ from worker.capture.recording import Recording
 from worker.capture.spool import Spool
 from worker.capture.way import PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.decide.state import Limits, SessionSettings, State
+from worker.decide.words import Finish
 
 IN_MEETING = State(Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, BotState.IN_MEETING)
 SILENT = "capture_failed: what is recorded is silent, and the meeting is not"
 REFUSED = msgspec.structs.replace(IN_MEETING, refused_since=1.0)
+OUT = msgspec.structs.replace(IN_MEETING, ending=Finish(Reason.MEETING_ENDED))
 
 
 class StandIn:
@@ -127,6 +129,7 @@ class Scene:
             add_to_story=self.story.append,
             log=structlog.get_logger(),
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
+            is_left=self.folder.exists,
         )
 
     def open_spool(self, came_in_at: float, clock: Clock) -> Spool | NullSpool:
@@ -558,6 +561,49 @@ async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_
 
 def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_of_a_bot_that_is_out_when_the_next_agent_first_looks_all_that_its_recorder_has_is_fetched(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    before = Scene(tmp_path)
+    async with before.recorded(is_killed=True):
+        await wait_until(lambda: before.heard)
+    tab = before.stand_in
+    for _ in range(20):  # it goes on without an agent
+        await tab.pull(0, 0, None)
+    tab.is_open = not is_gone
+    scene = Scene(tmp_path, tab)
+    async with scene.recorded(OUT):
+        pass
+    progress = Spool.find(scene.folder).progress
+    assert progress.closed
+    assert progress.closed.cause == ("browser_gone" if is_gone else "late"), "if anything is missing"
+    assert (progress.next_seq == tab.seq, scene.begun) == (not is_gone, [])
+    async with Scene(tmp_path, tab).recorded(OUT):  # whoever comes then
+        pass
+    assert Spool.find(scene.folder).progress.closed == progress.closed
+
+
+async def test_of_one_that_never_permitted_it_and_is_out_by_then_nothing_is_left(tmp_path: Path) -> None:
+    before = Scene(tmp_path)
+    async with before.recorded(REFUSED, is_killed=True):
+        await wait_until(lambda: before.story)
+    async with Scene(tmp_path).recorded(OUT):
+        pass
+    assert not before.folder.exists()
+
+
+async def test_what_an_earlier_agent_left_stays_if_the_disk_does_not_give_it_to_the_next(tmp_path: Path) -> None:
+    before, scene = Scene(tmp_path), Scene(tmp_path)
+    async with before.recorded(is_killed=True):
+        await wait_until(lambda: before.heard)
+    scene.disk = OSError(errno.EIO, "Input/output error")
+    async with scene.recorded(OUT):
+        pass
+    assert scene.story == ["capture_failed: the disk of worker.state_dir takes nothing: Input/output error"]
+    assert Spool.find(scene.folder).progress.closed is None
 
 
 @pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
