@@ -51,6 +51,8 @@ WARN_AFTER_S: Final = 10.0
 RESTART_EVERY_S: Final = 60.0
 """Of one way a silent recorder is not replaced more often. A way that fails twice within that is given up."""
 END_DEADLINE_S: Final = 4.0
+MOST_END_S: Final = 30.0
+"""Of a bot that is out the recorder's chunks are fetched as long as some come within END_DEADLINE_S, and no longer."""
 ATTACH_S: Final = 0.2
 
 _CAUSES: Final[dict[str, GapCause]] = {"tab": "tab_lost", "recorder": "recorder_lost", ASKED: "late"}
@@ -463,12 +465,14 @@ class Recording:
         cause: GapCause = "browser_gone"
         recorder = self._recorder
         try:
-            async with asyncio.timeout(END_DEADLINE_S):
+            async with asyncio.timeout(END_DEADLINE_S) as deadline:
+                now = asyncio.get_running_loop().time
+                latest = now() + MOST_END_S
                 recorder = recorder or await self._find(self._page())
                 if recorder:
                     await recorder.stop()
                     while await self._fetch(recorder) and self._has_room():
-                        pass
+                        deadline.reschedule(min(now() + END_DEADLINE_S, latest))
                     cause = self._end_cause
         except CAPTURE_ERRORS as error:
             self._log.warning("recorder_lost", error=one_line(error))

@@ -27,7 +27,7 @@ from worker.capture.null_spool import NullSpool
 from worker.capture.progress import Opened
 from worker.capture.recording import Recording
 from worker.capture.spool import Spool
-from worker.capture.way import PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
+from worker.capture.way import MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.decide.state import Limits, SessionSettings, State
 from worker.decide.words import Finish
 
@@ -559,6 +559,10 @@ async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_
     assert (scene.stand_in.begun, scene.made.gaps) == ([None], [])
 
 
+def _slowly(_: int) -> None:
+    time.sleep(0.004)
+
+
 def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -584,6 +588,23 @@ async def test_of_a_bot_that_is_out_when_the_next_agent_first_looks_all_that_its
     async with Scene(tmp_path, tab).recorded(OUT):  # whoever comes then
         pass
     assert Spool.find(scene.folder).progress.closed == progress.closed
+
+
+@pytest.mark.parametrize(("most_s", "is_whole"), [(30.0, True), (1.0, False)])
+async def test_what_the_recorder_has_of_a_bot_that_is_out_is_fetched_for_as_long_as_more_comes_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_s: float, is_whole: bool
+) -> None:
+    monkeypatch.setattr("worker.capture.recording.END_DEADLINE_S", 2.0)
+    monkeypatch.setattr("worker.capture.recording.MOST_END_S", most_s)
+    monkeypatch.setattr("os.fdatasync", _slowly)
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        for _ in range(8 * MOST_AT_ONCE):
+            await scene.stand_in.pull(0, 0, None)
+    found = Spool.find(scene.folder).progress
+    assert found.closed
+    assert (found.next_seq == scene.stand_in.seq) is is_whole
 
 
 async def test_of_one_that_never_permitted_it_and_is_out_by_then_nothing_is_left(tmp_path: Path) -> None:
