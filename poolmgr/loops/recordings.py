@@ -22,7 +22,8 @@ async def tend_recordings(
     clock: Clock,
     vm_to_finish: Callable[[str, str], str | None],
 ) -> None:
-    """Run until it is cancelled. A deletion that fails is tried again a minute later. `vm_to_finish`: gets the VM of a
+    """Run until it is cancelled. A deletion that fails is tried again a minute later, after all others, and ends the
+    round: the store may be away. `vm_to_finish`: gets the VM of a
     bot, and the one that said last that it can make no files, and says which VM is to make what is not made.
     """
     while True:
@@ -40,12 +41,14 @@ async def tend_recordings(
                     _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)
                 if one.transcript:
                     _log.info("transcript_handed_on", bot_id=one.bot_id, vm_id=vm_id)
+        bot_id = ""
         try:
             if kept := store():
                 for bot_id in await due.over(now):
                     await _delete(kept, due, bot_id, now)
         except StoreError as error:
-            _log.warning("recording_undeleted", error=str(error))
+            _log.warning("recording_undeleted", bot_id=bot_id, error=str(error))
+            await due.look_again([bot_id] if bot_id else [], now)
         await asyncio.sleep(_EVERY_S)
 
 

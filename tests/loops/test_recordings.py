@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.runtime.clock import Clock
-from common.runtime.recordings.store import Store
+from common.runtime.recordings.store import Store, StoreError
 from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording
 from poolmgr.core.decisions import NoteRecorded
@@ -234,12 +234,43 @@ async def test_what_the_store_does_not_delete_is_asked_for_again_and_counts_as_t
     await made(hand, "old", **RETENTION)
     in_the_way = tmp_path / "store"
     in_the_way.write_text("no folder")
-    async with tending(world, store, At(hand.at + 3601)) as said:
-        await wait_until(lambda: len(of(said, "recording_undeleted")) >= 2)
+    clock = At(hand.at + 3601)
+    async with tending(world, store, clock) as said:
+        await wait_until(lambda: of(said, "recording_undeleted"))
+        clock.now += 60
+        await wait_until(lambda: len(of(said, "recording_undeleted")) == 2)
         assert await status(world, "old") == "completed"
         in_the_way.unlink()
+        clock.now += 60
         await wait_until(lambda: of(said, "recording_expired"))
     assert await status(world, "old") == "expired"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_one_that_the_store_does_not_delete_keeps_no_other_from_being_deleted(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = await world.ledger()
+    for bot_id in ("held", "other"):
+        await made(hand, bot_id, **RETENTION)
+        await store.put(f"{bot_id}/1/audio.ogg", b"something")
+        hand.at += 1
+    delete = Store.delete
+
+    async def refuse(store: Store, bot_id: str) -> int:
+        if bot_id == "held":
+            raise StoreError("it is held")
+        return await delete(store, bot_id)
+
+    monkeypatch.setattr(Store, "delete", refuse)
+    clock = At(hand.at + 3700)
+    async with tending(world, store, clock) as said:
+        await wait_until(lambda: of(said, "recording_expired"))
+        clock.now += 60
+        await wait_until(lambda: len(of(said, "recording_undeleted")) >= 2)
+    assert of(said, "recording_expired") == [{"bot_id": "other", "objects": 1}]
+    assert of(said, "recording_undeleted")[:2] == [{"bot_id": "held", "error": "it is held"}] * 2
+    assert (await status(world, "held"), await status(world, "other")) == ("completed", "expired")
 
 
 @pytest.mark.usefixtures("soon")

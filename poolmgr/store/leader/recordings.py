@@ -2,6 +2,7 @@
 come in time, or the retention of their recordings is over. For one leader; every call may be repeated.
 """
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
@@ -19,7 +20,7 @@ from poolmgr.store.record import SAID_BEFORE
 from poolmgr.store.usage import day_of
 
 _AT_ONCE: Final = 100
-_LIVE_LOOK_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 60.0
 
 
 class Unmade(NamedTuple):
@@ -89,9 +90,14 @@ class DueRecordings:
         states: list[bytes | None] = await pipeline.execute() if found else []
         over = (None, BotState.STOPPED.encode())
         live = {bot_id for bot_id, state in zip(found, states, strict=True) if state not in over}
-        if live:  # files that come in just this moment keep it for longer, or a later attempt takes it out
-            await self._redis.zadd(key, dict.fromkeys(live, now + _LIVE_LOOK_S), xx=True, gt=True)
+        await self.look_again(live, now)
         return [bot_id for bot_id in found if bot_id not in live]
+
+    async def look_again(self, bot_ids: Collection[str], now: float) -> None:
+        """These are not deleted yet: look at them again a minute later, after those that are due by then."""
+        if bot_ids:  # files that come in just this moment keep it for longer, or a later attempt takes it out
+            key = self._keys.recordings_expiring
+            await self._redis.zadd(key, dict.fromkeys(bot_ids, now + _LOOK_AGAIN_S), xx=True, gt=True)
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
         """Have the agent of that VM make files and transcript of what the store has. An agent that dies may forget the
