@@ -9,6 +9,7 @@ recording. Only their owner may read the files. They are removed afterwards, and
 """
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -68,7 +69,7 @@ Line = Opened | Uttered | Spoke
 
 
 class MinutesFile:
-    """The minutes of one bot while it is in its meeting. While the disk fails, they are lost."""
+    """The minutes of one bot while it is in its meeting. What comes while the disk fails is lost."""
 
     def __init__(self, path: Path, opened: Opened) -> None:
         self.path = path
@@ -79,8 +80,7 @@ class MinutesFile:
         self._has_failed = False
         self._copied = 0
         self._copied_at = float("-inf")
-        if not self._size:
-            self._write([opened])
+        self._write([])
 
     def add_utterances(self, updates: Sequence[UtteranceUpdate]) -> None:
         """Write the updates that are final."""
@@ -116,7 +116,8 @@ class MinutesFile:
         self._write([Spoke(turn) for turn in self._turns.end()])
 
     def _write(self, lines: Iterable[Line]) -> None:
-        data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        head = [] if self._size else [self.opened]
+        data = b"".join(msgspec.json.encode(line) + b"\n" for line in (*head, *lines))
         data = self._line_end + data if data else b""
         if not data or self._size + len(data) > MOST_BYTES:
             return
@@ -124,7 +125,9 @@ class MinutesFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, data)
+                if os.write(descriptor, data) < len(data):
+                    os.ftruncate(descriptor, self._size)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
             self._size, self._line_end = self._size + len(data), b""

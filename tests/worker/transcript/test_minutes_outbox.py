@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 
@@ -436,6 +437,30 @@ async def test_a_disk_that_takes_nothing_stops_no_meeting(tmp_path: Path) -> Non
     assert minutes_file
     minutes_file.add_utterances([said("to nobody")])
     minutes_outbox.end(minutes_file)
+
+
+async def test_a_disk_that_is_full_for_a_while_loses_what_was_said_then_and_nothing_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, write = Kept(tmp_path), os.write
+
+    def write_three(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[:3])
+
+    minutes_outbox = kept.anew()
+    monkeypatch.setattr(os, "write", write_three)
+    minutes_file = minutes_outbox.begin(JOIN)
+    assert minutes_file
+    minutes_file.add_utterances([said("lost")])
+    monkeypatch.setattr(os, "write", write)
+    minutes_file.add_utterances([said("kept")])
+    monkeypatch.setattr(os, "write", write_three)
+    minutes_file.add_utterances([said("lost, too")])
+    monkeypatch.setattr(os, "write", write)
+    minutes_file.add_utterances([said("kept, too")])
+    minutes_outbox.end(minutes_file)
+    await finish(minutes_outbox)
+    assert [utterance.text for utterance in kept.file(TRANSCRIPT).utterances] == ["kept", "kept, too"]
 
 
 def test_the_files_are_json(tmp_path: Path) -> None:
