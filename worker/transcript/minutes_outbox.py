@@ -12,7 +12,7 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -201,27 +201,35 @@ class MinutesOutbox:
             return
         delays = backoff(*RETRY_S)
         while True:
-            try:
-                names = {_name(bot_id, attempt) for bot_id, attempt in live()}
-                unfinished = await asyncio.to_thread(self._find_unfinished, names)
-                if not unfinished and not self._open and not self._ordered:
-                    self.idle.set()
-                for path in unfinished:
-                    await self._finish(path, self._store)
-                for minutes_file in list(self._open.values()):
-                    if minutes_file.is_to_be_copied(now := time.monotonic()):
-                        await minutes_file.copy(self._store, now)
-                for name in list(self._ordered):
-                    await self._try_to_take_over(name, self._store)
+            names = {_name(bot_id, attempt) for bot_id, attempt in live()}
+            unfinished = await asyncio.to_thread(self._find_unfinished, names)
+            if not unfinished and not self._open and not self._ordered:
+                self.idle.set()
+            is_done = [await self._try(self._finish(path, self._store)) for path in unfinished]
+            for minutes_file in list(self._open.values()):
+                if minutes_file.is_to_be_copied(now := time.monotonic()):
+                    is_done.append(await self._try(minutes_file.copy(self._store, now)))
+            for name in list(self._ordered):
+                is_done.append(await self._try(self._try_to_take_over(name, self._store)))
+                if is_done[-1]:
                     self._wake.set()
+            if all(is_done):
                 delays = backoff(*RETRY_S)
                 await pause(self._wake, CHECK_EVERY_S)
-            except (StoreError, OSError) as error:
-                if str(error) != self._last_warning:
-                    self._last_warning = str(error)
-                    log.warning("minutes_unstored", error=str(error)[:300])
+            else:
                 await asyncio.sleep(next(delays))
             self._wake.clear()
+
+    async def _try(self, work: Awaitable[None]) -> bool:
+        """False: store or disk failed."""
+        try:
+            await work
+        except (StoreError, OSError) as error:
+            if str(error) != self._last_warning:
+                self._last_warning = str(error)
+                log.warning("minutes_unstored", error=str(error)[:300])
+            return False
+        return True
 
     def _find_unfinished(self, live: Collection[str]) -> list[Path]:
         try:

@@ -413,6 +413,27 @@ async def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
     assert [utterance.text for utterance in kept.file(TRANSCRIPT).utterances] == ["patience"]
 
 
+async def test_minutes_that_cannot_be_read_keep_no_others_from_the_store(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    minutes_outbox = kept.anew()
+    for bot_id in ("a0", "b1", "c2"):
+        minutes_file = minutes_outbox.begin(msgspec.structs.replace(JOIN, bot_id=bot_id))
+        assert minutes_file
+        minutes_outbox.end(minutes_file)
+        if bot_id != "b1":
+            minutes_file.path.unlink()
+            minutes_file.path.mkdir()  # whichever comes first
+    running = minutes_outbox.begin(msgspec.structs.replace(JOIN, bot_id="d3"))
+    assert running
+    running.add_utterances([said("while it runs")])
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as tasks:
+            finishing = tasks.create_task(minutes_outbox.finish(lambda: set()), name="finish")
+            await wait_until(lambda: {f"b1/2/{TRANSCRIPT}", f"d3/2/{SO_FAR}"} <= {*kept.stored})
+            finishing.cancel()
+    assert "minutes_unstored" in [line["event"] for line in logs]
+
+
 async def test_without_a_wish_there_is_no_transcript_and_without_a_store_nothing(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     minutes_outbox = kept.anew()
