@@ -248,6 +248,35 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     assert await asked.ask("b1", ASKED, NOW + 99, BY) == Unasked("too_many")
 
 
+async def test_words_that_come_after_all_take_the_place_of_what_was_to_be_made_because_there_were_none(
+    redis: Any, keys: Keys, due: DueTranscriptions
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "openai")
+    await ledger.apply([ACCEPT, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    one = await due.under_way("b1")
+    assert one
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
+    assert await told(redis, keys) == [(b"processed", b"", b"")]
+    assert await due.conclude(one, NOW + 90, why="unauthorized (401)") is Concluded.SUPERSEDED
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", CAPTIONS.encode()]
+    assert await due.under_way("b1") is None
+    assert await due.due(NOW + 999, 5) == []
+    assert await told(redis, keys) == [(b"processed", b"", b"")]
+
+
+async def test_words_that_come_after_all_stay_where_the_provider_that_the_job_wishes_for_fails(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
+) -> None:
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
+    one = await due.under_way("b1")
+    assert one
+    assert (one.what.provider, one.what.captions) == ("deepgram", CAPTIONS)
+    assert await due.conclude(one, NOW + 90, why="unauthorized (401)") is Concluded.NOTED
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 async def test_one_that_is_asked_for_while_that_of_the_job_is_awaited_is_made_besides_it(
     redis: Any, keys: Keys, due: DueTranscriptions, asked: Transcriptions, is_heard: bool

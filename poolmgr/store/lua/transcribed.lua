@@ -30,7 +30,14 @@ local maker = wanted and wanted ~= '' and wanted or (transcript_status == 'skipp
 if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and not is_late then
   local asked = {['provider'] = maker, ['asked_at'] = at, ['language'] = language or '', ['attempt'] = attempt,
     ['captions'] = transcript_status == 'processed' and by or ''}
-  if redis.call('HSETNX', transcriptions, 1, cjson.encode(asked)) == 0 then return 0 end
+  if redis.call('HSETNX', transcriptions, 1, cjson.encode(asked)) == 0 then
+    if transcript_status == 'processed' then -- it came late, from a VM that was away, and stays if the provider fails
+      local late = cjson.decode(redis.call('HGET', transcriptions, 1))
+      late.captions = by
+      redis.call('HSET', transcriptions, 1, cjson.encode(late))
+    end
+    return 0
+  end
   redis.call('EXPIRE', transcriptions, INDEX_LIFE_S)
   redis.call('ZADD', due, stamp, bot_id)
   redis.call('EXPIRE', due, INDEX_LIFE_S)
@@ -40,7 +47,10 @@ if transcript_status ~= 'processing' and maker ~= '' and maker ~= CAPTIONS and n
   return 1
 end
 redis.call('HSET', bot, 'transcript_status', transcript_status)
-if transcript_status == 'processed' then redis.call('HSET', bot, 'transcript_by', by, 'transcribed_at', at) end
+if transcript_status == 'processed' then
+  redis.call('HSET', bot, 'transcript_by', by, 'transcribed_at', at)
+  redis.call('HDEL', transcriptions, 1) -- what was to be made of the recording because there was none
+end
 if not awaits_agent(bot) then redis.call('ZREM', unmade, bot_id) end
 if transcript_status == 'processing' and state == STOPPED then
   redis.call('ZADD', unmade, 'NX', stamp + TAKEN_OVER_AFTER_S, bot_id)
