@@ -233,6 +233,7 @@ class Record(Job, frozen=True, kw_only=True):
     ] = False
     audio_webhook_received: Annotated[bool, _is("1 once it has taken `audio.processed`")] = False
     leave_requested: Annotated[bool, _is("1 once somebody asked the bot to leave")] = False
+    paused: Annotated[bool, _is("1 while somebody has paused its recording, in whichever attempt")] = False
     seq: Annotated[int, _is("the order of acceptance")] = 0
 
     @classmethod

@@ -102,6 +102,7 @@ class Join(Message, frozen=True):
     video: bool = False  # record the picture, where the agent's settings let it
     feeds: Feeds = Feeds()
     traceparent: str = ""  # the span that the bot's client gave it
+    paused: bool = False  # record nothing until somebody resumes it: it was paused in an earlier attempt
 
 
 class Leave(Message, frozen=True):

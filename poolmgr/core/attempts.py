@@ -100,6 +100,7 @@ def on_say_requested(pool: PoolState, event: SayRequested) -> None:
 def on_pause_requested(pool: PoolState, event: PauseRequested) -> None:
     bot = pool.bots.get(event.bot_id)
     if bot and bot.state is BotState.IN_MEETING:
+        bot.paused = event.paused
         pool.decided.append(Pause(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.paused))
 
 

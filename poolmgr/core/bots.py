@@ -161,6 +161,7 @@ def assign(pool: PoolState, bot: Bot, vm: Vm, worker: Worker) -> None:
                 feeds=_feeds(job),
                 video=job.video,
                 traceparent=job.traceparent,
+                paused=bot.paused,
             ),
             born=worker.born,
             warm=pool.queued_in.pop(bot.bot_id, -1) == pool.events,

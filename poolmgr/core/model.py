@@ -44,6 +44,7 @@ class Bot:
     worker_id: str = ""
     queued_since: float = 0.0  # steady clock
     leave_requested: bool = False
+    paused: bool = False  # nothing of its meeting is to be recorded, in whichever attempt
     overdue_at: float = 0.0  # steady clock: after it the bot is overdue in this attempt
     asked_since: float | None = None  # steady clock: since when it has been asked to leave, on a VM that is not silent
     failed: int = 0  # attempts that failed and count

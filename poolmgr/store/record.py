@@ -175,6 +175,7 @@ def bot_from(fields: Mapping[str, str]) -> Bot:
         vm_id=record.vm_id,
         worker_id=record.worker_id,
         leave_requested=record.leave_requested,
+        paused=record.paused,
     )
 
 

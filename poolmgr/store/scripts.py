@@ -439,7 +439,7 @@ def recording_deleted(
 
 @SCRIPTS.script("story", FENCE)
 def ask(
-    *, bot: Key, commands: Key, story: Key, attempt: int, message: bytes, is_wished: bool, entry: bytes
+    *, bot: Key, commands: Key, story: Key, attempt: int, message: bytes, is_wished: bool, paused: str, entry: bytes
 ) -> bool: ...
 
 

@@ -17,6 +17,7 @@ from poolmgr.core.decisions import (
     KeepVm,
     KeepWorker,
     Move,
+    Pause,
     Remember,
     Reschedule,
     Retire,
@@ -38,6 +39,7 @@ class BotRecord:
     worker_id: str = ""
     claimed: int = 0
     leave_requested: bool = False
+    paused: bool = False
     failed: int = 0
     failure: tuple[Reason | None, str] = (None, "")
     end: End | None = None
@@ -105,6 +107,8 @@ class Durable:
                 bot = self.bots.get(bot_id)
                 if bot and bot.attempt == attempt and reason not in (Reason.SUPERSEDED, Reason.OVERDUE):
                     bot.leave_requested = True
+            case Pause(bot_id=bot_id, paused=paused):
+                self.bots[bot_id].paused = paused
             case End(bot_id=bot_id, attempt=attempt):
                 bot = self.bots[bot_id]
                 self._expect(bot.end is None and bot.attempt == attempt, decision)
@@ -161,6 +165,7 @@ class Durable:
                 record.vm_id,
                 record.worker_id,
                 leave_requested=record.leave_requested,
+                paused=record.paused,
                 failed=record.failed,
                 failure=record.failure[0],
                 failure_detail=record.failure[1],

@@ -1,10 +1,11 @@
 """What is noted of an attempt, so that it can be explained: screens, and what it came to nothing for."""
 
+import pytest
 from msgspec.structs import replace
 
 from common.wire.messages import BotRecorded, BotSaw, BotStreamed
-from common.wire.vocabulary import BotState, Feed, FeedStatus, Reason, RefusalCause
-from poolmgr.core.decisions import End, Note, NoteFailed, NoteRecorded, Pause, Why
+from common.wire.vocabulary import BotState, Feed, FeedStatus, OnWorkerLost, Reason, RefusalCause
+from poolmgr.core.decisions import Assign, End, Note, NoteFailed, NoteRecorded, Pause, Why
 from poolmgr.core.events import LeaveRequested, PauseRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
 
@@ -74,3 +75,16 @@ def test_a_recording_is_paused_where_the_bot_is_and_nowhere_else() -> None:
     for paused in (True, False):
         told = of_type(sc.step(PauseRequested("a", paused)), Pause)
         assert told == [Pause(bot.vm_id, bot.worker_id, "a", 1, paused)]
+
+
+@pytest.mark.parametrize("is_led_anew", [False, True])
+def test_what_was_paused_stays_so_when_the_bot_is_sent_in_again_until_it_is_resumed(is_led_anew: bool) -> None:
+    sc = full(min_idle=3)
+    sc.submit("a", on_worker_lost=OnWorkerLost.REJOIN)
+    for paused in (True, False):
+        bring_to(sc, "a", BotState.IN_MEETING)
+        sc.step(PauseRequested("a", paused))
+        if is_led_anew:
+            sc.fail_over()
+        [again] = of_type(sc.ended("a", Reason.BROWSER_CRASHED), Assign)
+        assert (again.join.attempt, again.join.paused) == (2 if paused else 3, paused)

@@ -33,7 +33,7 @@ from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.making.work import NO_ROOM
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
-from worker.capture.progress import Closed, Opened, OutOfOrderError, entries_of, without_tail
+from worker.capture.progress import Closed, Opened, OutOfOrderError, Paused, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import LOG, LOST, DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
@@ -260,7 +260,7 @@ class Recordings:
                 log.error("recording_spoiled", recording=name, error=str(error))
                 _move_aside(folder)
         opened = Opened(join.bot_id, join.attempt, join.platform, came_in_at, kinds, way.name, clock.ahead_s)
-        return Spool.create(folder, opened)
+        return Spool.create(folder, opened, [Paused(came_in_at)] if join.paused else [])
 
     def _has_room(self) -> bool:
         return self.spooled_bytes < self._settings.spool_mb * 1024 * 1024

@@ -78,12 +78,12 @@ class Spool:
         self._lock = threading.RLock()
 
     @classmethod
-    def create(cls, folder: Path, opened: Opened) -> Self:
+    def create(cls, folder: Path, opened: Opened, following: Sequence[AnyEntry] = ()) -> Self:
         """Raises: OSError. Then there is no folder."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        spool = cls(folder, Progress(opened))
+        spool = cls(folder, Progress(opened, following))
         try:
-            spool._write([opened])
+            spool._write([opened, *following])
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -394,7 +394,8 @@ class Ledger:
             case Say(worker_id=worker_id, bot_id=bot_id, attempt=attempt, message=text):
                 return self._ask(decision, messages.Say(worker_id, bot_id, attempt, text))
             case Pause(worker_id=worker_id, bot_id=bot_id, attempt=attempt, paused=paused):
-                return self._ask(decision, messages.Pause(worker_id, bot_id, attempt, paused))
+                order = messages.Pause(worker_id, bot_id, attempt, paused)
+                return self._ask(decision, order, paused=str(int(paused)))
             case KeepVm():
                 itself = By(MANAGER, Way.MANAGER) if decision.is_taken_out else None
                 return scripts.keep_vm(
@@ -419,6 +420,7 @@ class Ledger:
         message: messages.Command,
         *,
         is_wished: bool = False,
+        paused: str = "",
         entry: bytes = b"",
     ) -> Call[bool]:
         k, bot_id = self._keys, decision.bot_id
@@ -429,6 +431,7 @@ class Ledger:
             attempt=decision.attempt,
             message=codec.encode(message),
             is_wished=is_wished,
+            paused=paused,
             entry=entry,
         )
 

@@ -16,6 +16,7 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Pause, Say, Unsaid
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
+from poolmgr.store.leader.snapshot import load_bots
 from poolmgr.store.reading.meetings import Attendance, Meetings
 from poolmgr.store.record import iso
 from tests.store.conftest import NOW
@@ -143,6 +144,9 @@ async def test_that_its_recording_pauses_is_told_to_its_agent(redis: Any, keys: 
     await ledger.apply([*INSIDE, Pause("vm1", "w1", "b1", 1, paused=True)], NOW)
     *_, (_, fields) = await redis.xrange(keys.commands("vm1"))
     assert codec.decode_command(fields[b"m"]) == messages.Pause("w1", "b1", 1, paused=True)
+    assert [bot.paused for bot in await load_bots(redis, keys)] == [True]
+    await ledger.apply([Pause("vm1", "w1", "b1", 1, paused=False)], NOW)
+    assert [bot.paused for bot in await load_bots(redis, keys)] == [False]
 
 
 async def test_of_what_is_dropped_redis_hears_nothing(redis: Any, keys: Keys, ledger: Ledger) -> None:

@@ -38,7 +38,7 @@ from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.clock import Clock
 from worker.capture.making.maker import Maker
 from worker.capture.making.work import Work, WorkResult
-from worker.capture.progress import Began, Chunk, Closed, Opened, Paused
+from worker.capture.progress import Began, Chunk, Closed, Opened, Paused, Resumed
 from worker.capture.recording import Recording
 from worker.capture.recordings import (
     MOST_ORDERED,
@@ -51,6 +51,7 @@ from worker.capture.recordings import (
     missing_s,
 )
 from worker.capture.spool import Spool, name_of
+from worker.capture.tab import TabWay
 
 # Files are made at the lowest priority: beside busy loops that takes minutes.
 MAKING_S: Final = 400.0
@@ -549,6 +550,18 @@ async def test_of_a_meeting_that_never_permitted_it_nothing_is_left_also_where_i
         await until_idle(recorded)
     assert (list(recorded.folder.iterdir()), recorded.reports) == ([], [])
     assert not recorded.file(FINAL).exists()
+
+
+def test_what_was_paused_in_an_earlier_attempt_is_paused_until_somebody_resumes_it(recorded: Recorded) -> None:
+    join = Join("w1", "b1", 2, "room", "http://h/r/x", "Bot", paused=True)
+
+    def begin() -> Spool:
+        begins = recorded.recordings._begin  # pyright: ignore[reportPrivateUsage]
+        return begins("b1@2", join, ("audio",), TabWay(), 1000.0, Clock.by_wall())
+
+    assert begin().progress.is_paused
+    begin().pause(Resumed(1010.0))
+    assert not begin().progress.is_paused, "whichever agent comes then"
 
 
 @pytest.mark.parametrize(("ended_at", "causes"), [(1009.0, ["refused"]), (None, [])])
