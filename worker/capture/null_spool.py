@@ -52,5 +52,8 @@ class NullSpool:
     def note_told(self) -> None:
         self.is_told = True
 
+    def release(self) -> None:
+        pass
+
     def remove(self) -> None:
         pass

@@ -228,8 +228,12 @@ class Recordings:
                     storing.cancel()
                     running.cancel()
         finally:
-            del self._active[name]
-            self._wake.set()
+            try:
+                if recording.spool:
+                    await asyncio.to_thread(recording.spool.release)
+            finally:
+                del self._active[name]
+                self._wake.set()
 
     def pause(self, bot_id: str, attempt: int, *, paused: bool) -> None:
         """Stop recording that bot for a while, or go on. Does nothing if no such bot is recorded here."""

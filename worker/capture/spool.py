@@ -75,6 +75,7 @@ class Spool:
         self.progress = progress
         self.trouble = ""
         self.is_told = False
+        self._is_released = False
         self._lock = threading.RLock()
 
     @classmethod
@@ -173,7 +174,10 @@ class Spool:
 
     def note_stored(self, segment: Segment) -> None:
         """The store has the segment, or the disk has lost it: remove it here. Raises: OSError."""
-        self._note([Stored(segment.sequence, segment.kind)])
+        with self._lock:
+            if self._is_released:
+                return
+            self._note([Stored(segment.sequence, segment.kind)])
         (self.folder / segment.path).unlink(missing_ok=True)
 
     def note_trouble(self, trouble: str) -> None:
@@ -189,6 +193,13 @@ class Spool:
         self.is_told = True
         with suppress(OSError):
             files.write(self.folder / _TOLD, b"")
+
+    def release(self) -> None:
+        """Whoever finishes the recording opens it anew. A thread that comes too late to note a stored segment does not:
+        it would be between what they read and what they write.
+        """
+        with self._lock:
+            self._is_released = True
 
     def remove(self) -> None:
         """Remove the whole recording from the disk. Raises: OSError."""

@@ -56,6 +56,17 @@ def test_chunks_are_cut_into_files_whose_sums_are_known_and_which_go_when_they_a
     assert not spool.folder.exists()
 
 
+def test_what_is_left_to_others_takes_no_note_of_what_a_thread_has_stored_meanwhile(spool: Spool) -> None:
+    spool.append(chunks(0, 7))
+    [first] = spool.progress.segments
+    found = again(spool)
+    spool.release()
+    spool.note_stored(first)
+    assert (found.read(first), again(spool).progress.to_store) == (b"000001002003004", first)
+    found.note_stored(first)
+    assert again(found).progress.to_store is None
+
+
 @pytest.mark.parametrize(("error", "is_waited_for"), [(errno.EIO, False), (errno.ENOENT, False), (errno.EMFILE, True)])
 def test_what_the_disk_has_lost_is_cut_without_its_sum_and_what_follows_is_taken(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, error: int, is_waited_for: bool
