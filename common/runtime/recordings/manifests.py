@@ -47,14 +47,16 @@ def joined(found: Manifest, following: Manifest) -> Manifest:
 
 
 async def find_minutes(store: Store, bot_id: str, name: str, attempt: int | None = None) -> Minutes | None:
-    """The file `name` of the attempt's minutes; without `attempt`, of the latest attempt that has it. None: there is
-    none.
+    """The file `name` of the attempt's minutes; without `attempt`, of the latest attempt in which anybody spoke, or of
+    the latest that has it. None: there is none.
 
     Raises: StoreError, ValueError for a damaged file.
     """
+    latest: Minutes | None = None
     for each in [attempt] if attempt else reversed(await store.attempts(bot_id)):
-        try:
-            return minutes.decode(await store.get(f"{manifest.folder(bot_id, each)}/{name}"))
-        except AbsentError:
-            continue
-    return None
+        with suppress(AbsentError):
+            found = minutes.decode(await store.get(f"{manifest.folder(bot_id, each)}/{name}"))
+            if found.utterances or found.turns:
+                return found
+            latest = latest or found
+    return latest

@@ -92,8 +92,9 @@ async def screenshots(call: Call) -> Answer:
     Raises: ApiError 403, 404, 503.
     """
     bot, evidence = await find_bot(call), call.service.evidence
+    which: WhichAttempt = call.query
     found: list[Shot] = []
-    kept = await evidence.kept_of(bot)
+    kept = [one for one in await evidence.kept_of(bot) if which.attempt in (None, one)]
     for attempt in kept[-_SHOWN_ATTEMPTS:]:
         if bundle := await evidence.bundle(bot.bot_id, attempt):
             found += [
@@ -104,7 +105,7 @@ async def screenshots(call: Call) -> Answer:
     may_come = not bot.is_over or is_on_its_way
     if bot.video:
         try:
-            made, store = await recorded(call, bot, "video")
+            made, store = await recorded(call, bot, "video", which.attempt)
             may_come |= made is None
             found += await _of_recording(call, store, made) if made and store else []
         except ApiError as error:
@@ -145,7 +146,8 @@ async def screenshot_file(call: Call) -> Answer:
 
 
 async def _finished(call: Call, kind: Kind) -> tuple[Manifest | None, Store | None]:
-    return await recorded(call, await find_bot(call), kind)
+    which: WhichAttempt = call.query
+    return await recorded(call, await find_bot(call), kind, which.attempt)
 
 
 async def _read(store: Store, made: Manifest, file: Waveform | Thumbnails | None, name: str) -> bytes:
@@ -173,6 +175,7 @@ OPERATIONS = (
             202: Says("None yet: it has not ended, or what they are in is on its way.", Message),
             404: Says("There is no such bot, or it has ended and there is none."),
         },
+        query=WhichAttempt,
     ),
     Operation(
         "GET",
@@ -191,6 +194,7 @@ OPERATIONS = (
         "Where the meeting's sound is loud: the peaks of left and right, at most 800 of each.",
         waveform,
         {200: Says("The peaks.", Peaks), **UNMADE},
+        query=WhichAttempt,
     ),
     Operation(
         "GET",
@@ -199,5 +203,6 @@ OPERATIONS = (
         "What the meeting's picture shows: at most 20 small pictures side by side, a JPEG of at most 200 KB.",
         thumbnails,
         {200: Says("The picture.", Message, "image/jpeg"), **UNMADE},
+        query=WhichAttempt,
     ),
 )

@@ -164,10 +164,18 @@ class AudioStreams(msgspec.Struct):
 
 
 class WhichAttempt(msgspec.Struct):
-    """The query of a recording's file."""
+    """The query of what is made of a recording."""
 
     attempt: (
-        Annotated[int, Meta(ge=1, le=1_000_000, description="Of which attempt; the latest with one without.")] | None
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1_000_000,
+                description="Of which attempt; without: the latest that has it, or may still get it.",
+            ),
+        ]
+        | None
     ) = None
 
 
@@ -221,7 +229,8 @@ async def _path_of_form(call: Call, store: Store, made: Manifest, file: Audio) -
 async def audio_streams(call: Call) -> Answer:
     """A link to the file of each sound track (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made, store = await recorded(call, bot, "tracks")
+    which: WhichAttempt = call.query
+    made, store = await recorded(call, bot, "tracks", which.attempt)
     if made is None or store is None:
         return Answer(202, NOT_READY)
     owners: dict[tuple[str, str], StreamOwner] = {}
@@ -245,7 +254,8 @@ async def audio_streams(call: Call) -> Answer:
 
 async def video(call: Call) -> Answer:
     bot = await find_bot(call)
-    made, store = await recorded(call, bot, "video")
+    which: WhichAttempt = call.query
+    made, store = await recorded(call, bot, "video", which.attempt)
     if made is None or store is None or made.video is None:
         return Answer(202, NOT_READY)
     seen = made.video
@@ -316,8 +326,9 @@ def local(store: Store, where: str) -> Path:
 async def recorded(
     call: Call, bot: Record, kind: Kind, attempt: int | None = None
 ) -> tuple[Manifest | None, Store | None]:
-    """The final manifest of that attempt, or of the latest with one, if there is a file of that kind; nothing while it
-    may come. Raises: ApiError 404, 503.
+    """The final manifest of that attempt, if there is a file of that kind; nothing while it may come. Without
+    `attempt`: of the latest that was recorded, and if no such file comes of that, of an earlier one that has it.
+    Raises: ApiError 404, 503.
     """
     try:
         store = call.service.store
@@ -332,9 +343,21 @@ async def recorded(
     made = await of_store(manifests.find(store, bot.bot_id, attempt))
     if made and made.finished and _has(made, kind):
         return made, store
-    if bot.is_over and ((made and made.finished) or not may_come(call, bot)):
-        raise ApiError(404, f"There is none: no {_NAMED[kind]} of its meeting is in the store.")
-    return None, store
+    is_said = (made and made.finished) or not may_come(call, bot)
+    if not (bot.is_over and is_said):
+        return None, store
+    if attempt is None and (earlier := await of_store(_latest_with(store, bot.bot_id, kind))):
+        return earlier, store
+    raise ApiError(404, f"There is none: no {_NAMED[kind]} of its meeting is in the store.")
+
+
+async def _latest_with(store: Store, bot_id: str, kind: Kind) -> Manifest | None:
+    """The final manifest of the latest attempt with a file of that kind. Raises: StoreError, ValueError."""
+    for attempt in reversed(await store.attempts(bot_id)):
+        made = await manifests.find(store, bot_id, attempt)
+        if made and made.finished and _has(made, kind):
+            return made
+    return None
 
 
 def _has(made: Manifest, kind: Kind) -> bool:
@@ -455,6 +478,7 @@ OPERATIONS = (
         "Each participant's sound, where capture.tracks is on: where the files can be fetched.",
         audio_streams,
         {200: Says("The addresses.", AudioStreams), **UNMADE},
+        query=WhichAttempt,
     ),
     Operation(
         "GET",
@@ -476,6 +500,7 @@ OPERATIONS = (
         "The meeting's picture and sound: where the file can be fetched, and what is in it.",
         video,
         {200: Says("The address.", VideoLink), **UNMADE},
+        query=WhichAttempt,
     ),
     Operation(
         "GET",
@@ -484,6 +509,7 @@ OPERATIONS = (
         "The same as get_video: of a picture there is one file, which shows the meeting as the bot saw it.",
         video,
         {200: Says("The address.", VideoLink), **UNMADE},
+        query=WhichAttempt,
     ),
     Operation(
         "GET",

@@ -28,7 +28,19 @@ _PCM_BYTES_PER_S = 2 * 48_000
 _STATUS = {"processed": "Success", "skipped": "Failed", "failed": "Failed"}
 
 
-class TranscriptForm(msgspec.Struct):
+class WhichSaid(msgspec.Struct):
+    """The query of what was written down of a meeting."""
+
+    attempt: (
+        Annotated[
+            int,
+            Meta(ge=1, le=1_000_000, description="Of which attempt; without: the latest in which anybody spoke."),
+        ]
+        | None
+    ) = None
+
+
+class TranscriptForm(WhichSaid):
     """The query of a transcript."""
 
     raw: Annotated[bool, Meta(description="With what is known of the whole, too.")] = False
@@ -91,12 +103,14 @@ async def transcript(call: Call) -> Answer:
     bot_id, number = named
     bot = await find_bot(call._replace(path={"bot_id": bot_id}))
     if number == OF_JOB:
-        is_coming = bot.transcript and (not bot.is_over or bot.transcript_status == "processing")
-        made = await _find(call, bot, transcript_name(number)) if bot.transcript and not is_coming else None
+        is_there, attempt = bot.transcript, bot.transcribed_attempt or bot.attempt
+        is_coming = is_there and (not bot.is_over or bot.transcript_status == "processing")
     else:
         asked = (await call.service.transcriptions.all(bot.bot_id)).get(number)
+        is_there, attempt = asked is not None, asked.attempt if asked else 0
         is_coming = asked is not None and asked.status == "processing"
-        made = await _find(call, bot, transcript_name(number)) if asked and not is_coming else None
+    is_coming &= query.attempt is None or query.attempt >= attempt
+    made = await _find(call, bot, transcript_name(number), query.attempt) if is_there and not is_coming else None
     if made is None:
         if is_coming:
             return Answer(202, Message("Not ready: the meeting goes on, or the transcript is being made."))
@@ -214,7 +228,8 @@ _UNASKED = {
 async def speakers(call: Call) -> Answer:
     """Who spoke when (200); 202 while it may still come. Raises: ApiError 403, 404, 503."""
     bot = await find_bot(call)
-    made = await _find(call, bot, SPEAKERS)
+    query: WhichSaid = call.query
+    made = await _find(call, bot, SPEAKERS, query.attempt)
     if made is None:
         is_kept = call.service.store is not None and not bot.is_probe and (bot.transcript or not bot.no_audio)
         if not bot.is_over or (is_kept and may_come(call, bot)):
@@ -242,13 +257,13 @@ async def speakers(call: Call) -> Answer:
     return Answer(200, SpeakerTimeline(chunks, updated, path, audio.bytes if audio else 0))
 
 
-async def _find(call: Call, bot: Record, name: str) -> Minutes | None:
+async def _find(call: Call, bot: Record, name: str, attempt: int | None) -> Minutes | None:
     """Raises: ApiError 503."""
     try:
         store = call.service.store
     except StoreError as error:
         raise _store_away(error) from error
-    return await _of_store(manifests.find_minutes(store, bot.bot_id, name)) if store else None
+    return await _of_store(manifests.find_minutes(store, bot.bot_id, name, attempt)) if store else None
 
 
 async def _of_store(question: Awaitable[_T]) -> _T:
@@ -326,6 +341,7 @@ OPERATIONS = (
             202: Says("Not yet: it has not ended, or the list is being made.", Message),
             404: Says("There is no such bot, or nothing of it is kept."),
         },
+        query=WhichSaid,
     ),
     Operation(
         "POST",

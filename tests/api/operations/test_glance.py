@@ -22,6 +22,7 @@ from common.wire.manifest import (
     Manifest,
     Peaks,
     Screenshot,
+    SoundTrack,
     Thumbnails,
     Video,
     Waveform,
@@ -85,6 +86,42 @@ async def test_it_is_there_once_the_recording_is_and_goes_with_its_bot(world: Wo
         await call("DELETE", "/bots/b1/delete")
         assert left_in(store) == []
         assert (await call("GET", "/bots/b1/thumbnails")).status == 404
+
+
+async def test_of_a_bot_that_was_sent_in_again_each_attempt_is_got_and_the_earlier_one_where_the_later_has_nothing(
+    world: World, store: Path
+) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await world.redis.hset(world.keys.bot("b1"), "video", "1")
+    track = SoundTrack("track-000.ogg", 9, "0f" * 32, "a", 0.0, 60.0, 40)
+    shot = Screenshot("screenshot-000.jpg", 4, "0f" * 32, 30.0, 640, 360)
+    kinds = "audio", "video", "tracks"
+    put(store, msgspec.structs.replace(MADE, kinds=kinds, tracks=[track], screenshots=[shot]))
+    later = msgspec.structs.replace(MADE, attempt=2, kinds=kinds, audio=None, video=None, finished=False)
+    put(store, later, PROGRESS)
+    names = "get_audio", "get_video", "get_recording_streams", "get_audio_streams", "waveform", "thumbnails"
+    async with world.serving() as call:
+
+        async def statuses(query: str = "") -> set[int]:
+            return {(await call("GET", f"/bots/b1/{name}{query}")).status for name in names}
+
+        assert (await statuses(), await statuses("?attempt=1"), await statuses("?attempt=2")) == ({202}, {200}, {202})
+        assert "/b1/video?attempt=1&" in (await call("GET", "/bots/b1/get_video?attempt=1")).body["video_url"]
+        [told] = (await call("GET", "/bots/b1/get_screenshots?attempt=1")).body["screenshots"]
+        assert told["attempt"] == 1
+        await hand.end("b1")
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time()))
+        assert (await statuses(), await statuses("?attempt=1")) == ({202}, {200})
+        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time() - MADE_WITHIN_S))
+        assert (await statuses(), await statuses("?attempt=2"), await statuses("?attempt=3")) == ({200}, {404}, {404})
+        put(store, msgspec.structs.replace(later, finished=True, kinds=("audio", "video")))
+        assert (await statuses(), await statuses("?attempt=2")) == ({200}, {404})
+        await world.redis.set(world.keys.evidence("b1", 2), bundle(two=b"2"), ex=600)
+        await world.redis.hset(world.keys.bot("b1"), "attempt", 2)
+        for query, found in (("", ["two.jpg", shot.path]), ("?attempt=1", [shot.path]), ("?attempt=2", ["two.jpg"])):
+            told = (await call("GET", f"/bots/b1/get_screenshots{query}")).body["screenshots"]
+            assert [each["name"] for each in told] == found
 
 
 async def test_screenshots_of_the_recording_stand_after_those_of_what_failed(world: World, store: Path) -> None:

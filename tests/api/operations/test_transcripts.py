@@ -25,8 +25,8 @@ MADE = Minutes(
 SPOKEN = Minutes(1, "b1", 1, "room", 1000.0, turns=[Turn("p1", "Ann", 1002.0, 1003.0)])
 
 
-def put(folder: Path, name: str, data: bytes) -> None:
-    path = folder / "b1" / "1" / name
+def put(folder: Path, name: str, data: bytes, attempt: int = 1) -> None:
+    path = folder / "b1" / str(attempt) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
@@ -65,6 +65,36 @@ async def test_a_transcript_is_got_by_its_id_once_it_is_there(world: World, tmp_
         await world.redis.hset(world.keys.bot("b1"), "manifest_status", "expired")
         [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
         assert row["download_urls"] is None
+
+
+async def test_of_a_bot_that_was_sent_in_again_each_transcript_is_got_and_the_latest_with_words_by_default(
+    world: World, tmp_path: Path
+) -> None:
+    stored_in(world, tmp_path)
+    hand = await world.ledger()
+    await hand.enter("b1", recording_config={"transcript": {"provider": {CAPTIONS: {}}}})
+    for attempt, name, kept in (
+        (1, TRANSCRIPT, MADE),
+        (1, SPEAKERS, SPOKEN),
+        (2, TRANSCRIPT, msgspec.structs.replace(MADE, attempt=2, utterances=[])),
+        (2, SPEAKERS, msgspec.structs.replace(SPOKEN, attempt=2, turns=[])),
+    ):
+        put(tmp_path, name, minutes.encode(kept), attempt)
+    async with world.serving() as call:
+
+        async def heard(query: str = "") -> tuple[int, int]:
+            answer = await call("GET", f"/transcript/tr-b1/get_transcript{query}")
+            return answer.status, len(answer.body)
+
+        bot = world.keys.bot("b1")
+        await world.redis.hset(bot, mapping={"attempt": 2, "transcribed_attempt": 2, "transcript_status": "processing"})
+        assert ((await heard())[0], await heard("?attempt=1"), (await heard("?attempt=2"))[0]) == (202, (200, 2), 202)
+        await hand.end("b1")
+        await world.redis.hset(bot, "transcript_status", "processed")
+        assert (await heard(), await heard("?attempt=2")) == ((200, 2), (200, 0))
+        assert (await heard("?attempt=3"))[0] == 404
+        for query, chunks in (("", 1), ("?attempt=1", 1), ("?attempt=2", 0)):
+            assert len((await call("GET", f"/bots/b1/get_speaker_timeline{query}")).body["chunks"]) == chunks
 
 
 async def test_a_stored_transcript_with_absurd_times_is_got_all_the_same(world: World, tmp_path: Path) -> None:
