@@ -13,6 +13,7 @@ import pytest
 import structlog
 from redis import Redis
 
+from lab.parts.environment import without_settings
 from lab.parts.redis_server import RedisServer
 from tests import at_once
 from tests.at_once import pytest_runtestloop
@@ -28,6 +29,9 @@ __all__ = ["pytest_runtestloop"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 load_profile()
+# The shell may be set to a real fleet: no test, and nothing that one starts, is to see it.
+for variable in os.environ.keys() - without_settings().keys():
+    del os.environ[variable]
 # Each start of Playwright's driver compiles all of it anew: 0.1 s of 0.5.
 os.environ["NODE_COMPILE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "node")
 

@@ -1,7 +1,6 @@
 """Redis with its sentinels or as a cluster, every server behind a wire, two managers, and agents without browsers."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
 from lab.parts import StageError
 from lab.parts.bare_agent import BareAgent, Meetings
+from lab.parts.environment import without_settings
 from lab.parts.ports import free_ports, lasting_ports
 from lab.parts.proxy import Proxy, Wire
 from lab.parts.redis_fleet import ClusterRedis, Server, WatchedRedis, node_ports
@@ -148,7 +148,7 @@ class Scene:
             "API__LISTEN": f"127.0.0.1:{port}",
             "METRICS__LISTEN": f"127.0.0.1:{other}",
         }
-        environment = {**os.environ, **{f"POOLMGR_{key}": str(value) for key, value in mine.items()}}
+        environment = {**without_settings(), **{f"POOLMGR_{key}": str(value) for key, value in mine.items()}}
         program: Program | None = None
         try:
             while True:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from playwright.async_api import Browser, Playwright
 
+from lab.parts.environment import CHROMIUM
 from worker.chromium.process import find_chromium
 
 QUIET: Final = (
@@ -21,7 +22,7 @@ QUIET: Final = (
 @functools.cache
 def chromium() -> Path:
     """The browser that the agent uses. Raises: worker.chromium.process.BrowserError."""
-    return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
+    return find_chromium(os.environ.get(CHROMIUM, ""))
 
 
 def no_sandbox() -> list[str]:

@@ -22,6 +22,7 @@ import redis
 import redis.asyncio
 
 from lab.parts import StageError
+from lab.parts.environment import without_settings
 from lab.parts.ports import free_ports, listens
 from lab.parts.redis_server import on_port, redis_command
 from lab.parts.table import describe_bearers
@@ -117,7 +118,7 @@ class Stage:
                 self._processes[name] = subprocess.Popen(
                     command,
                     cwd=ROOT,
-                    env={**os.environ, **environment},
+                    env={**without_settings(), **environment},
                     stdin=stdin,
                     stdout=log,
                     stderr=log,

@@ -44,7 +44,7 @@ class Fleet:
         self._fork_server = fork_server
         self._processes: dict[str, Forked] = {}
         self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("POOLMGR_")},
+            **os.environ,
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_MEETINGS__ROOM_HOSTS": json.dumps([room.removeprefix("http://")]),
             "POOLMGR_API__LISTEN": f"127.0.0.1:{self._api}",
@@ -52,9 +52,7 @@ class Fleet:
             "POOLMGR_WORKER__MEMORY_RESERVE_MB": "256",
             "POOLMGR_WORKER__LOOK": "true",
             "POOLMGR_WORKER__LAUNCH_TIMEOUT_S": str(PATIENCE_S),
-        } | {
-            name: os.environ[name] for name in ("POOLMGR_WORKER__CHROMIUM",) if name in os.environ
-        }  # fmt: skip
+        }
 
     def start_manager(self, **pool: str) -> None:
         settings = {f"POOLMGR_POOL__{name.upper()}": value for name, value in pool.items()}

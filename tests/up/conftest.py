@@ -37,9 +37,7 @@ class Up:
         self._printed = folder / "printed"
         self._process: subprocess.Popen[bytes] | None = None
         self._from = 0
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("POOLMGR_")} | {
-            name: os.environ[name] for name in ("POOLMGR_WORKER__CHROMIUM",) if name in os.environ
-        }
+        self.environment = dict(os.environ)
 
     def start(self, *options: str, **environment: str) -> None:
         with self._printed.open("ab") as printed:

@@ -35,6 +35,7 @@ from lab.chaos.observers.starvation import Given
 from lab.chaos.stand_in.chromium import write_program
 from lab.chaos.system.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.parts import StageError
+from lab.parts.environment import CHROMIUM, without_settings
 from lab.parts.ports import lasting_ports
 from lab.parts.proxy import Wire
 from lab.parts.redis_fleet import Server, WatchedRedis
@@ -460,7 +461,7 @@ class Stage:
 
     def _browser_program(self) -> Path:
         if self.scale.real_browsers:
-            return find_chromium(os.environ.get("POOLMGR_WORKER__CHROMIUM", ""))
+            return find_chromium(os.environ.get(CHROMIUM, ""))
         return write_program(self.folder / "stand-in", self.witness.address)
 
     async def _add_program(self, name: str, module: str, command: str, settings: Mapping[str, Any]) -> None:
@@ -488,10 +489,9 @@ class Stage:
             self.parts[name].environment[VARIABLE] = step
 
     def _add(self, name: str, *command: str, **environment: str) -> None:
-        theirs = {key: value for key, value in os.environ.items() if not key.startswith("POOLMGR_")}
         mark = {"CHAOS_FOLDER": str(self.folder)}
         self.parts[name] = Part(
-            name, command, {**theirs, **mark, **environment}, self.folder / f"{name}.log", self._spawn
+            name, command, {**without_settings(), **mark, **environment}, self.folder / f"{name}.log", self._spawn
         )
 
     async def _keep(self, name: str) -> None:

@@ -25,6 +25,17 @@ async def test_a_part_that_ends_is_named_with_the_end_of_its_log(stage: Stage) -
         await stage.port_opens("part", free_ports(1)[0])
 
 
+async def test_a_part_sees_no_settings_of_the_shell(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POOLMGR_REDIS__URL", "redis://a-real-fleet")
+    monkeypatch.setenv("POOLMGR_CONFIG", "/etc/poolmgr/config.toml")
+    monkeypatch.setenv("POOLMGR_WORKER__CHROMIUM", "/a/browser")
+    stage.start("part", "env", POOLMGR_SEED="7")
+    log = stage.folder / "part.log"
+    await wait_until(lambda: "POOLMGR_SEED" in log.read_text())
+    ours = {line for line in log.read_text().splitlines() if line.startswith("POOLMGR_")}
+    assert ours == {"POOLMGR_WORKER__CHROMIUM=/a/browser", "POOLMGR_SEED=7"}
+
+
 async def test_a_program_that_is_not_there_is_named(stage: Stage) -> None:
     with pytest.raises(StageError, match="cannot start part: no-such-program is not installed"):
         stage.start("part", "no-such-program")
