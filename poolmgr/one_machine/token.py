@@ -7,6 +7,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from common.config.settings import ApiSettings, TokenSettings
 from common.runtime import files
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
@@ -52,12 +54,9 @@ def with_token(token: str, api: ApiSettings) -> str:
 
 
 def _inline_table(token: TokenSettings) -> str:
-    """A token as TOML. None of its texts can contain a quote: common/config/settings.py."""
-    return (
-        f'{{ name = "{token.name}", sha256 = "{token.sha256}", sees = "{token.sees}", role = "{token.role}",'
-        f" requests_per_s = {token.requests_per_s!r}, bots_at_once = {token.bots_at_once},"
-        f" strict = {json.dumps(token.strict)} }}"
-    )
+    """A token as TOML, in which texts, numbers and switches are written as in JSON."""
+    fields = msgspec.to_builtins(token).items()
+    return f"{{ {', '.join(f'{name} = {json.dumps(value)}' for name, value in fields)} }}"
 
 
 def _put(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from common.config.settings import ApiSettings, TokenSettings, parse
@@ -47,7 +48,8 @@ def test_one_that_is_weak_or_cannot_be_sent_is_refused_without_showing_it(tmp_pa
 
 
 def test_the_manager_is_told_of_it_and_of_those_that_are_configured() -> None:
-    theirs = TokenSettings("crm", hashlib.sha256(b"theirs").hexdigest(), "own", 2.5, 20, role="read")
+    theirs = TokenSettings("crm", hashlib.sha256(b"theirs").hexdigest(), "own", 2.5, 20, True, "read", True)
+    assert all(getattr(theirs, field.name) != field.default for field in msgspec.structs.fields(theirs))
     written = token.with_token("ours", ApiSettings(tokens=[theirs]))
     assert "ours" not in written
     read = parse("", {"POOLMGR_API__TOKENS": written}).api.tokens
