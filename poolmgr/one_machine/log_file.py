@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -80,15 +81,21 @@ class LogFile:
 
     def _keep_small(self) -> None:
         """Copy the file and truncate it. The writer goes on with the same file. What it writes between the two steps is
-        lost: some microseconds in five megabytes.
+        lost: some microseconds in five megabytes. Where no copy can be made, as on a full disk, all of it is lost: that
+        the log has a bound counts more.
         """
         if self._offset < MOST_BYTES:
             return
         before = self._path.with_name(f"{self._path.name}.1")
-        before.touch(mode=0o600)
-        shutil.copyfile(self._path, before)
-        os.ftruncate(self._descriptor, 0)
-        self._offset = 0
+        try:
+            before.touch(mode=0o600)
+            shutil.copyfile(self._path, before)
+        except OSError:
+            with suppress(OSError):
+                before.unlink()
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            self._offset = 0
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,9 @@
 """A part's log: written by the part, read along, bounded."""
 
+import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,18 @@ def test_a_file_that_somebody_emptied_is_read_on_from_its_beginning(path: Path) 
     write(log, event("error", "driver_died"))
     assert log.read() == [Remark("error", "driver_died", {})]
     log.close()
+def test_it_keeps_its_bound_where_no_copy_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copyfile(_: Path, half: Path) -> None:
+        half.write_text("half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(log_file, "MOST_BYTES", 10)
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    log = LogFile(path)
+    for name in ("one", "two"):
+        write(log, event("warning", name))
+        assert log.read() == [Remark("warning", name, {})]
+        assert [(file.name, file.stat().st_size) for file in path.parent.iterdir()] == [("agent.log", 0)]
+    log.close()
+
+
