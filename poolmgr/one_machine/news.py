@@ -43,9 +43,9 @@ class TookOver(News, frozen=True):
 class Opened(News, frozen=True):
     """Jobs are taken from now on, over HTTP and from the list `jobs`.
 
-    `program`: how to call `poolmgr`, with the file `config`, if there is one, and the variables `environment`.
-    `socket`: of the private Redis; empty: there is none. `api`, `metrics`: the configured addresses. `header_file`: the
-    file with the header that curl has to send.
+    `program`: how to call `poolmgr`, with the file `config`, if there is one, and the variables `environment`, so that
+    it uses the same Redis. Neither they nor `redis_url` hold a password. `socket`: of the private Redis; empty: there
+    is none. `api`, `metrics`: the configured addresses. `header_file`: the file with the header that curl has to send.
     """
 
     program: str

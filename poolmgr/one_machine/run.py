@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from common.config.settings import Settings
+from common.config.masking import mask_url
+from common.config.settings import RedisSettings, Settings
 from common.wire.messages import Heartbeat, WorkerGone
 from common.wire.vocabulary import GoneCause
 from poolmgr.one_machine import news, token
@@ -308,7 +309,7 @@ class _Machine:
             self._note_up(PartName.MANAGER)
         if self._supervisor.is_up(PartName.MANAGER) and not self._is_open and self._supervisor.goal is Goal.RUN:
             self._is_open = True
-            self._tell(self._opened())
+            self._tell(opened(self._order, self._redis, self._redis_set_by, self._vm_id, self._program()))
 
     def _note_up(self, part: PartName) -> None:
         if self._supervisor.runs(part) and not self._supervisor.is_up(part):
@@ -338,39 +339,37 @@ class _Machine:
         self._said_at[words] = now
         return True
 
-    def _for_others(self) -> dict[str, str]:
-        """The variables that the command line needs to use the same Redis and configuration."""
-        is_in_file = self._redis_set_by == str(self._order.config)
-        others = {} if is_in_file else {"POOLMGR_REDIS__URL": self._redis.url}
-        if self._order.min_idle is not None:
-            others["POOLMGR_POOL__MIN_IDLE"] = str(self._order.min_idle)
-        return others
-
     def _program(self) -> str:
         """The name or path by which a shell finds `poolmgr`."""
         program = self._programs[PartName.MANAGER].command[0]
         return Path(program).name if shutil.which(Path(program).name) == program else program
 
-    def _opened(self) -> news.Opened:
-        folder, settings = self._order.folder, self._order.settings
-        pool = settings.pool
-        return news.Opened(
-            program=self._program(),
-            config=str(self._order.config.absolute()) if self._order.config else "",
-            environment=self._for_others(),
-            redis_url=self._redis.url,
-            jobs=Keys(self._redis.prefix).jobs,
-            socket="" if self._redis_set_by else str(folder.redis_socket),
-            api=settings.api.listen,
-            api_tls=bool(settings.api.tls_cert),
-            metrics=settings.metrics.listen,
-            vm_id=self._vm_id,
-            token_file=str(folder.token_file),
-            header_file=str(folder.header_file),
-            room_hosts=settings.meetings.room_hosts,
-            min_idle=pool.idle_target(displays=settings.capture.needs_display),
-            max_workers=pool.max_workers,
-        )
+
+def opened(order: Order, redis: RedisSettings, redis_set_by: str, vm_id: str, program: str) -> news.Opened:
+    """How others reach what runs here. `redis`: the one that is used. `program`: as a shell finds `poolmgr`."""
+    folder, settings = order.folder, order.settings
+    pool = settings.pool
+    url = mask_url(redis.url)
+    for_others = {} if redis_set_by == str(order.config) else {"POOLMGR_REDIS__URL": url}
+    if order.min_idle is not None:
+        for_others["POOLMGR_POOL__MIN_IDLE"] = str(order.min_idle)
+    return news.Opened(
+        program=program,
+        config=str(order.config.absolute()) if order.config else "",
+        environment=for_others,
+        redis_url=url,
+        jobs=Keys(redis.prefix).jobs,
+        socket="" if redis_set_by else str(folder.redis_socket),
+        api=settings.api.listen,
+        api_tls=bool(settings.api.tls_cert),
+        metrics=settings.metrics.listen,
+        vm_id=vm_id,
+        token_file=str(folder.token_file),
+        header_file=str(folder.header_file),
+        room_hosts=settings.meetings.room_hosts,
+        min_idle=pool.idle_target(displays=settings.capture.needs_display),
+        max_workers=pool.max_workers,
+    )
 
 
 @contextmanager

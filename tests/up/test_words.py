@@ -2,13 +2,17 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from common.config.settings import RedisSettings, Settings
 from poolmgr.cli.program.up_words import lines
-from poolmgr.one_machine import news
+from poolmgr.one_machine import news, run
+from poolmgr.one_machine.folder import StateFolder
 from poolmgr.one_machine.news import News, PartName
+from poolmgr.one_machine.run import Order
 
 REDIS, MANAGER, AGENT = PartName
 OPENED = news.Opened(
@@ -145,18 +149,45 @@ def test_they_follow_the_configuration() -> None:
     assert "https://[::1]:443/api/v1/bots/create_bot" in opened(api="[::1]:443", api_tls=True)
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api="0.0.0.0:8080")
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api=":8080")
+    assert "  curl -k -H" in opened(api_tls=True), "the certificate has no name of this machine's own"
     assert "http://127.0.0.1:PORT/api/v1/bots" in opened(api=":0"), "only the kernel knows"
     assert "-m lab.meeting --open --listen 127.0.0.1:9000" in opened(room_hosts=["127.0.0.1:9000"])
     assert "-m lab.meeting" not in opened(room_hosts=[])
     assert "meet.google.com" in opened(room_hosts=[])
-    theirs = opened(socket="", environment={}, redis_url="rediss://:secret@redis:6379/0", config="/etc/my config.toml")
-    assert "redis-cli -u 'rediss://:***@redis:6379/0' LPUSH" in theirs
-    assert "secret" not in theirs
-    told = opened(environment={"POOLMGR_REDIS__URL": "rediss://:secret@redis:6379/0"})
-    assert "POOLMGR_REDIS__URL='rediss://:***@redis:6379/0' poolmgr fleet" in told
-    assert "  poolmgr fleet --watch --config '/etc/my config.toml'" in theirs
-    assert "redis-cli -h PRIMARY LPUSH" in opened(socket="", redis_url="redis+sentinel://a,b/pool"), "sentinels know"
-    in_cluster = opened(socket="", redis_url="redis+cluster://:secret@a,b", jobs="{p}:jobs")
-    assert "redis-cli -c -u 'redis://:***@a:6379/0' LPUSH '{p}:jobs'" in in_cluster
-    braced = opened(socket="", redis_url="unix:///run/redis.sock", jobs="{p}:jobs")
-    assert "redis-cli -s /run/redis.sock LPUSH '{p}:jobs'" in braced
+    assert "  poolmgr fleet --watch --config '/etc/my config.toml'" in opened(
+        environment={}, config="/etc/my config.toml"
+    )
+    assert "redis-cli -s /run/redis.sock LPUSH '{p}:jobs'" in opened(socket="/run/redis.sock", jobs="{p}:jobs")
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://redis:6379/2", "-u redis://redis:6379/2"),
+        ("redis://redis?db=2", "-u redis://redis/2"),
+        ("rediss://:secret@redis:6379/0", "--askpass -u rediss://redis:6379/0"),
+        ("redis://a%20b:secret@redis:6379", "--askpass --user 'a b' -u redis://redis:6379/0"),
+        ("redis://redis:6379?username=ana&password=secret", "--askpass --user ana -u redis://redis:6379/0"),
+        ("unix:///run/my%20r.sock?db=2", "-s '/run/my r.sock' -n 2"),
+        ("unix://:secret@/run/redis.sock", "--askpass -s /run/redis.sock"),
+        ("redis+sentinel://a,b/pool/3?sentinel_password=secret", "-h PRIMARY -n 3"),
+        ("redis+cluster://a,b?password=secret", "--askpass -c -u redis://a:6379/0"),
+    ],
+)
+def test_redis_cli_finds_a_redis_of_ones_own_and_asks_for_its_password(tmp_path: Path, url: str, options: str) -> None:
+    order = Order(StateFolder(tmp_path), Settings(), None, {}, None)
+    told = run.opened(order, RedisSettings(url=url), "POOLMGR_REDIS__URL", "laptop", "poolmgr")
+    said = "\n".join(lines(told))
+    assert f"  redis-cli {options} LPUSH poolmgr:jobs" in said
+    assert "secret" not in said + msgspec.json.encode(told).decode()
+    is_whole = "secret" not in url
+    assert ("\n  POOLMGR_REDIS__URL=" in said) == is_whole, "what would replace the right value is not to be pasted"
+    assert ("with POOLMGR_REDIS__URL as here, which holds a password" in said) != is_whole
+
+
+def test_a_file_that_names_the_redis_is_enough(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    order = Order(StateFolder(tmp_path), Settings(), file, {"redis.url": str(file)}, 2)
+    told = run.opened(order, RedisSettings(url="redis://:secret@redis"), str(file), "laptop", "poolmgr")
+    assert told.environment == {"POOLMGR_POOL__MIN_IDLE": "2"}
+    assert f"  POOLMGR_POOL__MIN_IDLE=2 poolmgr fleet --watch --config {file}" in lines(told)

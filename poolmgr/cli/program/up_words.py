@@ -7,9 +7,9 @@ import sys
 from contextlib import suppress
 from functools import singledispatch
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from common.config.masking import mask_url
+from common.config.masking import HIDDEN
 from common.config.redis_url import Finds, finds, read
 from common.runtime.cli.text import count, duration, literal
 from poolmgr.one_machine import news
@@ -58,16 +58,19 @@ def _(what: news.Opened) -> list[str]:
     header, json_type = f"-H @{shlex.quote(what.header_file)}", "-H 'Content-Type: application/json'"
     job = json.dumps({"meeting_link": _link(what), "bot_name": "Notes"})
     named = f" --config {shlex.quote(what.config)}" if what.config else ""
-    variables = "".join(f"{name}={shlex.quote(mask_url(value))} " for name, value in what.environment.items())
+    shown = {name: value for name, value in what.environment.items() if HIDDEN not in value}
+    look_as = ", with POOLMGR_REDIS__URL as here, which holds a password" if shown != what.environment else ""
+    variables = "".join(f"{name}={shlex.quote(value)} " for name, value in shown.items())
     look = f"{variables}{shlex.quote(what.program)} fleet --watch{named}"
     return [
         *said,
         "",
         "From another terminal, a first bot, in one of two ways:",
         f"  redis-cli {_where(what)} LPUSH {shlex.quote(what.jobs)} {shlex.quote(job)}",
-        f"  curl {header} {json_type} {api}{_CALL} -d {shlex.quote(job)}",
+        f"  curl {'-k ' if what.api_tls else ''}{header} {json_type} {api}{_CALL} -d {shlex.quote(job)}",
+        *(["  (-k, since the certificate is for the API's name and not for this address)"] if what.api_tls else []),
         *_room(what),
-        f"The API's token is in {literal(what.token_file)}. To look on:",
+        f"The API's token is in {literal(what.token_file)}. To look on{look_as}:",
         f"  {look}",
         "Ctrl-C lets the calls end that are under way; once more, and the bots leave now.",
         "",
@@ -194,18 +197,27 @@ def _address(listen: str, *, tls: bool = False) -> str:
 
 
 def _where(what: news.Opened) -> str:
-    """The option that tells redis-cli which Redis: it takes a socket by another option than an address."""
+    """The options that tell redis-cli which Redis, and of which user. It asks for a password."""
     if what.socket:
         return f"-s {shlex.quote(what.socket)}"
-    parts = urlsplit(what.redis_url)
+    url = urlsplit(read(what.redis_url).plain)
+    options = dict(parse_qsl(url.query))
+    login = "--askpass " if url.password or "password" in options else ""
+    if login and (user := unquote(url.username or "") or options.get("username")):
+        login += f"--user {shlex.quote(user)} "
+    is_socket, place = url.scheme == "unix", url.netloc.rpartition("@")[2]
+    database = options.get("db") or ("" if is_socket else url.path.strip("/")) or "0"
+    chosen = "" if database == "0" else f" -n {shlex.quote(database)}"
+    if is_socket:
+        return f"{login}-s {shlex.quote(unquote(url.path))}{chosen}"
     match finds(what.redis_url):
         case Finds.BY_SENTINELS:
-            return "-h PRIMARY"  # only sentinels know, and tomorrow it is another one
+            return f"{login}-h PRIMARY{chosen}"  # only sentinels know, and tomorrow it is another one
         case Finds.IN_A_CLUSTER:
-            return f"-c -u {shlex.quote(mask_url(read(what.redis_url).plain))}"
+            login += "-c "
         case Finds.DIRECTLY:
             pass
-    return f"-s {shlex.quote(parts.path)}" if parts.scheme == "unix" else f"-u {shlex.quote(mask_url(what.redis_url))}"
+    return f"{login}-u {shlex.quote(f'{url.scheme}://{place}/{database}')}"
 
 
 def _link(what: news.Opened) -> str:
