@@ -1,17 +1,23 @@
-"""The part of docs/set-up.md about the last `./dev fresh`: when it was, how long it took, and which `dev` and
+"""The part of docs/set-up.md about the last `./dev fresh`: when it was, how it went, and which `dev` and
 `requirements/` it had.
-
-    python3 -m lab.systemd.set_up     notes that this checkout is being tried, for the tests that check it
 """
 
 import hashlib
 import re
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
 
 RECORD: Final = "docs/set-up.md"
+BEING_TRIED: Final = "FRESH_MACHINE"
+"""Set where `./dev fresh` carries out the tests: the record can only be written afterwards."""
+
+HELD: Final = "held"
+NOT_PASSED: Final = "not passed"
 _BEGIN, _END = "<!-- last run -->\n", "<!-- end of last run -->\n"
+_OF: Final = "`dev` and `requirements/`"
+_TESTS: Final = "`./dev test`"
+_REST: Final = "demo, killed set-ups, pip alone"
 
 
 def digest(checkout: Path) -> str:
@@ -31,14 +37,14 @@ class Tried(NamedTuple):
 
 
 def write_record(document: Path, of: str, day: date, tried: Tried, rest: str) -> None:
-    """Replace the record of the run before. `rest`: how the killed set-ups and pip alone ended."""
+    """Replace the record of the run before. `rest`: how all else ended."""
     rows = [
         ("date", day.isoformat()),
-        ("`dev` and `requirements/`", f"`{of}`"),
+        (_OF, f"`{of}`"),
         ("`./dev demo --once`, with the set-up", f"{tried.demo_s:.0f} s"),
         ("of these in apt", f"{tried.apt_s:.0f} s"),
-        ("`./dev test`", f"{tried.test_s:.0f} s: {tried.closing}"),
-        ("set-ups that were killed, pip alone", rest),
+        (_TESTS, f"{tried.test_s:.0f} s: {tried.closing}"),
+        (_REST, rest),
     ]
     table = "| last run | |\n| --- | --- |\n" + "".join(f"| {what} | {value} |\n" for what, value in rows)
     before, _, rest = document.read_text().partition(_BEGIN)
@@ -46,16 +52,12 @@ def write_record(document: Path, of: str, day: date, tried: Tried, rest: str) ->
     document.write_text(f"{before}{_BEGIN}{table}{_END}{after}")
 
 
-def recorded(document: Path) -> str:
-    """The digest of the last run; empty if there was none."""
-    found = re.search(r"^\| `dev` and `requirements/` \| `(\w+)` \|$", document.read_text(), re.MULTILINE)
-    return found[1] if found else ""
-
-
-def main() -> None:
-    checkout = Path(__file__).resolve().parents[2]
-    write_record(checkout / RECORD, digest(checkout), datetime.now(UTC).date(), Tried(0, 0, 0, ""), "")
-
-
-if __name__ == "__main__":
-    main()
+def doubt(document: Path, of: str) -> str:
+    """Why the record does not prove that this set-up holds; empty: it does. All tests passed, and all else held."""
+    rows = dict(re.findall(r"^\| (.+?) \| (.*) \|$", document.read_text(), re.MULTILINE))
+    tests, rest = rows.get(_TESTS, ""), rows.get(_REST, "")
+    if rows.get(_OF) != f"`{of}`":
+        return "./dev or requirements/ has changed"
+    if not re.match(r"[1-9]\d* s: [1-9]\d* passed", tests) or NOT_PASSED in tests:
+        return f"not all tests passed: {tests}"
+    return "" if rest == HELD else f"of the rest: {rest}"
