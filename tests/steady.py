@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
@@ -19,8 +19,13 @@ _LOOP: Final = (
     "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(1000000):\n        pass\n"
 )
 
+_TESTS_FAILED: Final = 1
+"""pytest's exit code for that, and for too low a coverage: https://docs.pytest.org/en/stable/reference/exit-codes.html"""
+
 
 class Run(NamedTuple):
+    """`failed`: the tests; or why the run failed although none of them did."""
+
     failed: list[str]
     closing: str
     took_s: float
@@ -46,8 +51,10 @@ def run_tests(arguments: Sequence[str], log: Path) -> Run:
         report = Path(folder, "junit.xml")
         command = (sys.executable, "-m", "pytest", *arguments, f"--junitxml={report}")
         done = subprocess.run(command, stdout=lines, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False)
-        failed = read_failures(report.read_text()) if report.exists() else ["(pytest did not come to an end)"]
+        failed = read_failures(report.read_text()) if report.exists() else []
     text = log.read_text()
+    if done.returncode not in (0, _TESTS_FAILED) or (done.returncode and not failed):
+        failed.append(read_fault(text))
     closing = re.findall(r"^.*\d+ (?:passed|failed|error).* in [\d.]+s.*$", text, re.MULTILINE)
     last = closing[-1].strip(" =") if closing else (text.strip().splitlines() or [""])[-1]
     return Run(failed, last, time.monotonic() - began, done.returncode)
@@ -61,6 +68,12 @@ def read_failures(junit: str) -> list[str]:
         for case in cases
         if case.find("failure") is not None or case.find("error") is not None
     ]
+
+
+def read_fault(printed: str) -> str:
+    """Why a run failed of which no test did: what was not covered, or an error of pytest itself."""
+    said = re.search(r"^(?:ERROR: |FAIL |INTERNALERROR> \w+: ).*", printed, re.MULTILINE)
+    return f"({said[0]})" if said else "(pytest did not come to an end)"
 
 
 def main() -> int:
@@ -78,11 +91,12 @@ def main() -> int:
         flush=True,
     )
     failures: Counter[str] = Counter()
-    bad = 0
-    with busy(chosen.loops):
+    passed = ended = 0
+    with suppress(KeyboardInterrupt), busy(chosen.loops):
         for number in range(1, chosen.runs + 1):
             run = run_tests(words[split + 1 :], folder / f"run-{number}.log")
-            bad += run.exit_code != 0
+            ended += 1
+            passed += run.exit_code == 0
             failures.update(run.failed)
             print(
                 f"run {number} of {chosen.runs}: {run.closing}, exit code {run.exit_code}, {run.took_s:.0f} s",
@@ -90,10 +104,11 @@ def main() -> int:
             )
             for name in run.failed:
                 print(f"    failed: {name}", flush=True)
-    print(f"{chosen.runs - bad} of {chosen.runs} runs passed")
+    stopped = "" if ended == chosen.runs else f"; stopped after {ended} of {chosen.runs}"
+    print(f"{passed} of {ended} runs passed{stopped}")
     for name, times in failures.most_common():
         print(f"    {times} times: {name}")
-    return 1 if bad else 0
+    return 0 if passed == chosen.runs else 1
 
 
 if __name__ == "__main__":
