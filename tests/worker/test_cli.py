@@ -19,9 +19,22 @@ def test_check_counts_screens_and_popups_for_programs_as_for_people() -> None:
     lines = [
         f"{name}: {item['screens']} screens, {item['popups']} popups" for name, item in counted["adapters"].items()
     ]
-    assert counted["ok"]
-    assert told.splitlines() == lines
+    assert (counted["ok"], counted["file"]) == (True, None)
+    assert told.splitlines() == ["ok: the defaults (no file was named)", *lines]
     assert len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("sweep",), 0), (("once", "--job", "{}"), EXIT_USAGE)], ids=["sweep", "once"]
+)
+def test_what_acts_on_its_machine_says_first_which_file_it_goes_by(
+    tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[worker]\nstate_dir = "{tmp_path}"\n')
+    result = run(*words, "--config", str(file))
+    said = json.loads(result.stderr.splitlines()[0])
+    assert (result.exit_code, said["event"], said["file"]) == (code, "configuration_read", str(file))
 
 
 def test_sweep_lists_what_it_ended(tmp_path: Path) -> None:

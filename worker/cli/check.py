@@ -4,6 +4,7 @@ import click
 from msgspec.structs import replace
 
 from common.runtime import log
+from common.runtime.cli.config import where_from
 from common.runtime.cli.session import Session, fail, put_json, with_session
 from common.runtime.exits import EXIT_USAGE
 from worker.agent import CannotStartError, read_rules
@@ -36,7 +37,8 @@ def check(session: Session, adapters_dir: str | None) -> None:
         for platform, adapter in adapters().items()
     }
     if session.as_json:
-        put_json({"ok": True, "adapters": counts})
+        put_json({"ok": True, "file": str(session.path) if session.path else None, "adapters": counts})
         return
+    click.echo(f"ok: {where_from(session)}")
     for platform, number in counts.items():
         click.echo(f"{platform}: {number['screens']} screens, {number['popups']} popups")

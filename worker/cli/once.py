@@ -13,8 +13,9 @@ import uvloop
 from common.config.settings import Settings
 from common.jobs.job import MAX_JOB_BYTES, BadJobError, JobRules, parse_job
 from common.jobs.record import Job
-from common.runtime import files, log
+from common.runtime import files
 from common.runtime.cli.session import Session, fail, put_json, say, with_session
+from common.runtime.cli.start import begin
 from common.runtime.cli.text import literal
 from common.runtime.cli.version import release
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
@@ -69,8 +70,7 @@ def once(session: Session, job_text: str, *, folder: Path | None, webhooks_s: fl
     Exit code 0 when it was in the meeting and came to its end there, 7 when the meeting did not take it, 1 when it
     failed, 2 for a job or a configuration that is none, 130 when it was stopped before it was in the meeting.
     """
-    settings = session.settings
-    log.configure(settings.log, program=PROGRAM)
+    settings = begin(session, PROGRAM)
     try:
         read_rules(settings.worker)
         if folder:

@@ -2,8 +2,8 @@
 
 import click
 
-from common.runtime import log
 from common.runtime.cli.session import Session, fail, put_json, with_session
+from common.runtime.cli.start import begin
 from common.runtime.exits import EXIT_USAGE
 from worker.agent import CannotStartError, sweep_left
 from worker.cli.root import PROGRAM
@@ -21,8 +21,7 @@ def sweep(session: Session) -> None:
     Example:
       poolmgr-worker sweep --config /etc/poolmgr/config.toml
     """
-    settings = session.settings
-    log.configure(settings.log, program=PROGRAM)
+    settings = begin(session, PROGRAM)
     try:
         ended = sweep_left(settings)
     except CannotStartError as error:

@@ -67,7 +67,7 @@ def _check(session: Session, file: Path | None) -> None:
         }
         put_json({"ok": not faults, **where, "faults": faults})
     elif not faults:
-        click.echo(f"ok: {_where(session)}")
+        click.echo(f"ok: {where_from(session)}")
     if not session.as_json:
         for fault in faults:
             say(fault)
@@ -86,7 +86,7 @@ def _show(session: Session) -> None:
         file = str(session.path) if session.path else None
         put_json({"file": file, "environment": variables, "settings": shown})
         return
-    lines = [f"# {_where(session)}"]
+    lines = [f"# {where_from(session)}"]
     for section, keys in shown.items():
         lines += ["", f"[{section}]"]
         for key, value in keys.items():
@@ -95,7 +95,8 @@ def _show(session: Session) -> None:
     click.echo("\n".join(lines))
 
 
-def _where(session: Session) -> str:
+def where_from(session: Session) -> str:
+    """The file that was read, or that there was none, and what overrides it."""
     from common.config.settings import ENVIRONMENT_PREFIX
     from common.runtime.config import overriding
 

@@ -1,4 +1,6 @@
-"""The start of a daemon: keeps its files to its user, sets up its log, and logs which configuration it uses."""
+"""The start of whatever writes to this machine: keeps its files to its user, sets up its log, and logs which
+configuration it uses.
+"""
 
 import os
 
