@@ -22,12 +22,13 @@ class News(msgspec.Struct, frozen=True, tag_field="event", tag=_snake):
 
 
 class Began(News, frozen=True):
-    """`up` has begun and started nothing yet. `redis_set_by`: the file or variable that names the Redis; empty: it is
-    private.
+    """`up` has begun and started nothing yet. `overridden_by`: the variables and credentials that override the file
+    `config`, or the defaults. `redis_set_by`: the file or variable that names the Redis; empty: it is private.
     """
 
     state_dir: str
     config: str
+    overridden_by: list[str]
     redis_set_by: str
     is_root: bool
 

@@ -89,7 +89,9 @@ def run(order: Order, tell: Callable[[News], None]) -> int:
         if not wishes.redis_set_by:
             folder.check_socket()
         parts = programs(folder, wishes, os.environ)
-        tell(news.Began(str(folder.path), str(order.config or ""), wishes.redis_set_by, os.geteuid() == 0))
+        file = str(order.config or "")
+        overridden_by = sorted(set(order.named.values()) - {file})
+        tell(news.Began(str(folder.path), file, overridden_by, wishes.redis_set_by, os.geteuid() == 0))
         # 3. No part of an earlier start runs any more.
         take_over(folder, tell)
         # 4. Redis starts, then manager and agent, when the supervisor says so.

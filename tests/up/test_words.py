@@ -38,7 +38,7 @@ OPENED = news.Opened(
     ("what", "said"),
     [
         (
-            news.Began("/var/lib/poolmgr", "", "", is_root=True),
+            news.Began("/var/lib/poolmgr", "", [], "", is_root=True),
             [
                 "state     /var/lib/poolmgr: data, token, log/*.log",
                 "config    every key has its default: no file was named",
@@ -47,10 +47,12 @@ OPENED = news.Opened(
             ],
         ),
         (
-            news.Began("/s", "/etc/poolmgr/config.toml", "POOLMGR_REDIS__URL", is_root=False),
+            news.Began(
+                "/s", "/etc/p.toml", ["POOLMGR_REDIS__URL", "credential redis_url"], "POOLMGR_REDIS__URL", is_root=False
+            ),
             [
                 "state     /s: data, token, log/*.log",
-                "config    /etc/poolmgr/config.toml",
+                "config    /etc/p.toml; overridden by POOLMGR_REDIS__URL, credential redis_url",
                 "redis     the one that POOLMGR_REDIS__URL names; none is started",
             ],
         ),
@@ -147,9 +149,9 @@ def opened(**others: object) -> str:
 
 def test_they_follow_the_configuration() -> None:
     assert "https://[::1]:443/api/v1/bots/create_bot" in opened(api="[::1]:443", api_tls=True)
+    assert "  curl -k -H" in opened(api_tls=True), "the certificate has no name of this machine's own"
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api="0.0.0.0:8080")
     assert "http://127.0.0.1:8080/api/v1/bots" in opened(api=":8080")
-    assert "  curl -k -H" in opened(api_tls=True), "the certificate has no name of this machine's own"
     assert "http://127.0.0.1:PORT/api/v1/bots" in opened(api=":0"), "only the kernel knows"
     assert "-m lab.meeting --open --listen 127.0.0.1:9000" in opened(room_hosts=["127.0.0.1:9000"])
     assert "-m lab.meeting" not in opened(room_hosts=[])

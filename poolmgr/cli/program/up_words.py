@@ -30,7 +30,9 @@ def lines(what: News) -> list[str]:
 @lines.register
 def _(what: news.Began) -> list[str]:
     said = [f"state     {literal(what.state_dir)}: data, token, log/*.log"]
-    said.append(f"config    {literal(what.config) if what.config else 'every key has its default: no file was named'}")
+    config = literal(what.config) if what.config else "every key has its default: no file was named"
+    others = f"; overridden by {literal(', '.join(what.overridden_by))}" if what.overridden_by else ""
+    said.append(f"config    {config}{others}")
     own = "one of its own, append-only, on a socket and no port"
     named = f"the one that {literal(what.redis_set_by)} names; none is started"
     said.append(f"redis     {named if what.redis_set_by else own}")
