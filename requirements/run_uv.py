@@ -7,6 +7,7 @@ Standard library only, for it runs before anything is installed.
 """
 
 import ast
+import math
 import os
 import re
 import subprocess
@@ -25,6 +26,9 @@ _SINGLE: Final = {
     "PIP_TIMEOUT": ("UV_HTTP_TIMEOUT",),
     "PIP_DEFAULT_TIMEOUT": ("UV_HTTP_TIMEOUT",),
 }
+
+_TRUE: Final = frozenset({"1", "true", "t", "yes", "y", "on"})
+"""As pip reads a switch."""
 
 
 def read_pip_settings(lines: Iterable[str]) -> dict[str, str]:
@@ -48,16 +52,26 @@ def environment_for_uv(pip: Mapping[str, str]) -> dict[str, str]:
     for theirs, several in _SINGLE.items():
         if value := pip.get(theirs, "").strip():
             told |= dict.fromkeys(several, value)
-    if folders := [place for place in pip.get("PIP_FIND_LINKS", "").split() if _may_be_there(place)]:
-        told["UV_FIND_LINKS"] = ",".join(folders)
+    if places := [place for word in pip.get("PIP_FIND_LINKS", "").split() if (place := _place(word))]:
+        told["UV_FIND_LINKS"] = ",".join(places)
+    if seconds := told.get("UV_HTTP_TIMEOUT"):
+        told["UV_HTTP_TIMEOUT"] = str(math.ceil(float(seconds)))  # uv takes whole ones only
     if "SSL_CERT_FILE" not in told and "SSL_CERT_FILE" not in pip:
         told["UV_SYSTEM_CERTS"] = "1"  # an organisation's own certificate stands there
     return told
 
 
-def _may_be_there(place: str) -> bool:
-    """A folder that is none is passed over by pip; uv would refuse to begin."""
-    return re.match(r"\w+:", place) is not None or Path(place).expanduser().exists()
+def options_for_uv(pip: Mapping[str, str]) -> list[str]:
+    """What uv has no variable for."""
+    return ["--no-index"] if pip.get("PIP_NO_INDEX", "").strip().lower() in _TRUE else []
+
+
+def _place(word: str) -> str:
+    """Of wheels: an address, or a folder. Empty: pip passes over a folder that is none; uv would not begin."""
+    if re.match(r"\w+:", word):
+        return word
+    folder = Path(word).expanduser()
+    return str(folder) if folder.exists() else ""
 
 
 def main() -> None:
@@ -70,7 +84,8 @@ def main() -> None:
         sys.exit(
             f"cannot find uv: {sys.executable} -m pip install --require-hashes -r requirements/uv.txt puts it there"
         )
-    done = subprocess.run((uv, *sys.argv[1:]), env={**os.environ, **environment_for_uv(settings)}, check=False)
+    command = (uv, *sys.argv[1:], *options_for_uv(settings))
+    done = subprocess.run(command, env={**os.environ, **environment_for_uv(settings)}, check=False)
     sys.exit(done.returncode)
 
 

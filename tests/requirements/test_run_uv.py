@@ -1,8 +1,13 @@
 """uv is told what pip is told."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-from requirements.run_uv import environment_for_uv, read_pip_settings
+import pytest
+
+from requirements.run_uv import environment_for_uv, main, options_for_uv, read_pip_settings
 
 ALWAYS = {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_NO_CONFIG": "1", "UV_PYTHON_DOWNLOADS": "never"}
 
@@ -27,7 +32,7 @@ def test_index_wheels_certificate_and_proxy_are_handed_on(tmp_path: Path) -> Non
             "PIP_CERT": "/etc/ca.crt",
             "PIP_CLIENT_CERT": "/etc/client.pem",
             "PIP_PROXY": "http://proxy.test:3128",
-            "PIP_DEFAULT_TIMEOUT": "180",
+            "PIP_DEFAULT_TIMEOUT": "7.5",
             "HOME": "/root",
         }
     ) == ALWAYS | {
@@ -39,8 +44,39 @@ def test_index_wheels_certificate_and_proxy_are_handed_on(tmp_path: Path) -> Non
         "SSL_CLIENT_CERT": "/etc/client.pem",
         "HTTP_PROXY": "http://proxy.test:3128",
         "HTTPS_PROXY": "http://proxy.test:3128",
-        "UV_HTTP_TIMEOUT": "180",
+        "UV_HTTP_TIMEOUT": "8",
     }
+
+
+def test_a_folder_of_wheels_at_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "wheels").mkdir()
+    assert environment_for_uv({"PIP_FIND_LINKS": "~/wheels ~/none"})["UV_FIND_LINKS"] == f"{tmp_path}/wheels"
+
+
+@pytest.mark.parametrize(("value", "options"), [("True", ["--no-index"]), ("1", ["--no-index"]), ("0", []), ("", [])])
+def test_an_index_that_is_not_to_be_asked_is_not_asked(value: str, options: list[str]) -> None:
+    assert options_for_uv({"PIP_NO_INDEX": value}) == options
+
+
+def test_uv_is_carried_out_with_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[tuple[str, ...], dict[str, str]]] = []
+
+    def run(command: tuple[str, ...], *, env: dict[str, str] | None = None, **_: object) -> Any:
+        if env is not None:
+            done.append((tuple(map(str, command)), env))
+        return subprocess.CompletedProcess(
+            command, 3, stdout=f"global.no-index='true'\nglobal.find-links='{tmp_path}'\n"
+        )
+
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["run_uv", "pip", "sync", "dev.txt"])
+    with pytest.raises(SystemExit, match="3"):
+        main()
+    [(command, environment)] = done
+    assert command[1:] == ("pip", "sync", "dev.txt", "--no-index")
+    assert environment["UV_FIND_LINKS"] == str(tmp_path)
 
 
 def test_without_a_certificate_of_its_own_the_machines_are_trusted() -> None:
