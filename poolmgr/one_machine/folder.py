@@ -78,8 +78,10 @@ class StateFolder:
             except BlockingIOError as error:
                 pid = os.read(lock, 20).decode(errors="replace")
                 raise CannotRunError(
-                    f"cannot start: `poolmgr up` runs on {self.path} already (process {pid}); stop that one, or give"
-                    " this one a folder of its own with --state-dir"
+                    f"cannot start: `poolmgr up` runs on {self.path} already (process {pid}). Give this one a folder of"
+                    f" its own with --state-dir, or end that one: `kill {pid}` lets its calls end, and where it does"
+                    f" so already, as after its terminal was closed, makes the bots leave. `kill -9 {pid}` ends it"
+                    " alone: the next start goes on with its calls"
                 ) from error
             os.ftruncate(lock, 0)
             os.write(lock, str(os.getpid()).encode())

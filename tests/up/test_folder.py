@@ -36,7 +36,8 @@ def test_it_is_made_with_nobody_else_let_in(tmp_path: Path) -> None:
 
 
 def test_two_at_a_time_are_refused_and_one_after_the_other_is_not(tmp_path: Path) -> None:
-    with StateFolder(tmp_path).held(), pytest.raises(CannotRunError, match=f"process {os.getpid()}.*--state-dir"):
+    ways_out = f"process {os.getpid()}.*--state-dir.*`kill -9 {os.getpid()}` ends it alone"
+    with StateFolder(tmp_path).held(), pytest.raises(CannotRunError, match=ways_out):
         StateFolder(tmp_path).held().__enter__()
     with StateFolder(tmp_path).held():
         pass
