@@ -68,10 +68,7 @@ class StateFolder:
             self._make_ready()
             lock = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            where = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
-            raise CannotRunError(
-                f"cannot keep state in {self.path}: {where}; name a folder of your own with --state-dir"
-            ) from error
+            raise self._unusable(error) from error
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,11 +80,18 @@ class StateFolder:
                     f" so already, as after its terminal was closed, makes the bots leave. `kill -9 {pid}` ends it"
                     " alone: the next start goes on with its calls"
                 ) from error
-            os.ftruncate(lock, 0)
-            os.write(lock, str(os.getpid()).encode())
+            try:
+                os.ftruncate(lock, 0)
+                os.write(lock, str(os.getpid()).encode())
+            except OSError as error:
+                raise self._unusable(error) from error
             yield
         finally:
             os.close(lock)
+
+    def _unusable(self, error: OSError) -> CannotRunError:
+        where = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+        return CannotRunError(f"cannot keep state in {self.path}: {where}; name a folder of your own with --state-dir")
 
     def _make_ready(self) -> None:
         """Make the folder and check its owner and mode. Raises: OSError, CannotRunError."""

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 MOST_BYTES: Final = 5_000_000
 """At this size the log is moved to PART.log.1, so twice as much is kept of a part."""
 
+_FULL_BYTES: Final = 65_536
 _READ_AT_ONCE: Final = 1_000_000
 _LONGEST_LINE: Final = 65_536
 _LAST_WORDS: Final = 3
@@ -53,8 +54,11 @@ class LogFile:
         self._words.clear()
 
     def last_words(self) -> tuple[str, ...]:
-        """The last lines that are no log events: a program prints them when it cannot start, or dies."""
-        return tuple(self._words)
+        """The last lines that are no log events: a program prints them when it cannot start, or dies. On a full disk
+        its last ones are lost, and one more says so.
+        """
+        is_full = shutil.disk_usage(self._path.parent).free < _FULL_BYTES
+        return (*self._words, *([f"the disk of {self._path.parent} is full"] if is_full else []))
 
     def read(self) -> list[Remark]:
         """The warnings and errors that were logged since the last call."""

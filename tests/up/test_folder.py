@@ -1,5 +1,6 @@
 """The state folder: where it is, and that it is one user's and one process's alone."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotRunError, match=r"cannot keep state in .*Not a directory"):
         StateFolder(tmp_path / "file" / "state").held().__enter__()
+
+
+def test_a_folder_on_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ftruncate(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "ftruncate", ftruncate)
+    with pytest.raises(CannotRunError, match=r"cannot keep state in .*No space left on device"):
+        StateFolder(tmp_path).held().__enter__()
 
 
 @pytest.mark.parametrize(("length", "is_fine"), [(107, True), (108, False)])

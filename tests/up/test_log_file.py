@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_the_last_words_are_what_is_no_event_without_the_head_of_redis_own_lines
     log.close()
 
 
+def test_a_full_disk_is_told_since_a_part_cannot(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=4096)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    log = LogFile(path)
+    write(log, "Ready to accept connections")
+    log.read()
+    assert log.last_words() == ("Ready to accept connections", f"the disk of {path.parent} is full")
+    log.close()
+
+
 def test_it_never_grows_beyond_its_bound_and_loses_no_line_that_was_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,14 +86,6 @@ def test_it_never_grows_beyond_its_bound_and_loses_no_line_that_was_read(
     log.close()
 
 
-def test_a_file_that_somebody_emptied_is_read_on_from_its_beginning(path: Path) -> None:
-    log = LogFile(path)
-    write(log, *[event("info", "worker_warmed")] * 9)
-    log.read()
-    os.truncate(path, 0)
-    write(log, event("error", "driver_died"))
-    assert log.read() == [Remark("error", "driver_died", {})]
-    log.close()
 def test_it_keeps_its_bound_where_no_copy_can_be_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copyfile(_: Path, half: Path) -> None:
         half.write_text("half of it")
@@ -96,3 +101,11 @@ def test_it_keeps_its_bound_where_no_copy_can_be_made(path: Path, monkeypatch: p
     log.close()
 
 
+def test_a_file_that_somebody_emptied_is_read_on_from_its_beginning(path: Path) -> None:
+    log = LogFile(path)
+    write(log, *[event("info", "worker_warmed")] * 9)
+    log.read()
+    os.truncate(path, 0)
+    write(log, event("error", "driver_died"))
+    assert log.read() == [Remark("error", "driver_died", {})]
+    log.close()
