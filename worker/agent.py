@@ -24,7 +24,7 @@ from common.runtime.loop.turns import Turned, Turns, patience_s, unwatched
 from common.runtime.recordings.store import Store, StoreError
 from common.runtime.service import Service, telling
 from common.runtime.spans import CannotExportError, Spans
-from common.runtime.waiting import first_of, pause
+from common.runtime.waiting import first_of, heeded, pause
 from common.wire.messages import Command, Event, FinishRecording, Heartbeat, Join, Leave, Pause, Retire, Say, Warm
 from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
@@ -99,7 +99,8 @@ async def run(settings: Settings) -> None:
     """Run the agent of this VM until a signal ends it.
 
     SIGTERM, SIGINT and SIGHUP drain it: bots stay until their meetings end. A second SIGTERM or SIGINT shortens the
-    drain. SIGUSR1 hands over: browsers and meetings stay as they are, for the agent that is started next.
+    drain. A SIGHUP that is ignored (`nohup`) stays so. SIGUSR1 hands over: browsers and meetings stay as they are, for
+    the agent that is started next.
 
     Raises: CannotStartError.
     """
@@ -494,7 +495,8 @@ class _Orders:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._drain)
+        for signum in heeded(signal.SIGHUP):
+            loop.add_signal_handler(signum, self._drain)
         loop.add_signal_handler(signal.SIGUSR1, self._hand_over)
 
     async def given_before(self, done: asyncio.Event) -> bool:

@@ -36,13 +36,17 @@ def backoff(first_s: float, limit_s: float) -> Iterator[float]:
         delay = min(delay * 2, limit_s)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM, SIGINT and SIGHUP set. To be called in the running loop. A signal that is ignored
-    (`nohup`) stays ignored.
+def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those of the signals that are not ignored: behind `nohup` or `&` a program is started with some that are, and
+    they stay so.
     """
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM, SIGINT and SIGHUP set, if they are heeded. To be called in the running loop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            loop.add_signal_handler(signum, stop.set)
+    for number in heeded(signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
     return stop

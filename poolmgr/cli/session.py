@@ -22,6 +22,7 @@ from common.runtime.cli.text import literal
 from common.runtime.exits import EXIT_TIMEOUT, EXIT_UNREACHABLE
 from common.runtime.redis.client import UNAVAILABLE, connect
 from common.runtime.redis.roundtrip import UnconfirmedError
+from common.runtime.waiting import heeded
 from poolmgr.store.actions import By, Way
 from poolmgr.store.keys import Keys
 from poolmgr.store.reading.views import Views
@@ -120,11 +121,9 @@ def say_if_unled(leader: str, what_waits: str) -> None:
 
 @contextmanager
 def cancelled_by_signals() -> Generator[None]:
-    """The first signal cancels the current task. Further ones do not interrupt its clean-up. A signal that is ignored
-    (`nohup`) stays ignored.
-    """
+    """The first signal that is heeded cancels the current task. Further ones do not interrupt its clean-up."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    caught = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    caught = heeded(*_STOPPING)
 
     def stop() -> None:
         if task and not task.cancelling():

@@ -21,6 +21,7 @@ import msgspec
 
 from common.config.masking import mask_url
 from common.config.settings import RedisSettings, Settings
+from common.runtime.waiting import heeded
 from common.wire.messages import Heartbeat, WorkerGone
 from common.wire.vocabulary import GoneCause
 from poolmgr.one_machine import news, token
@@ -376,17 +377,13 @@ def opened(order: Order, redis: RedisSettings, redis_set_by: str, vm_id: str, pr
 
 @contextmanager
 def _on_signals(do: Callable[[signal.Signals], None]) -> Generator[None]:
-    """Call `do` for each SIGINT, SIGTERM and SIGHUP. A signal that is ignored (`nohup`, `&`) stays ignored."""
+    """Call `do` for each SIGINT, SIGTERM and SIGHUP, if they are heeded."""
     loop = asyncio.get_running_loop()
-    heeded = [
-        number
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if signal.getsignal(number) != signal.SIG_IGN
-    ]
-    for number in heeded:
+    numbers = heeded(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in numbers:
         loop.add_signal_handler(number, do, number)
     try:
         yield
     finally:
-        for number in heeded:
+        for number in numbers:
             loop.remove_signal_handler(number)

@@ -13,6 +13,7 @@ It imports only the standard library, so that it takes a few hundredths of a sec
 
 import ctypes
 import os
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -20,6 +21,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 def main() -> None:
     signal_number, parent, run_file, *command = sys.argv[1:]
+    signal.signal(int(signal_number), signal.SIG_DFL)  # behind `nohup` it is ignored, and would be so by the command
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal_number), 0, 0, 0)
     if os.getppid() != int(parent):
         sys.exit("cannot start: who wanted it is gone")  # the parent died before prctl was called

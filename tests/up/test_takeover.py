@@ -99,6 +99,12 @@ def test_a_part_is_told_of_the_death_of_who_started_it(tmp_path: Path) -> None:
     parent.stdout.close()
 
 
+def test_a_part_heeds_that_signal_also_behind_nohup(tmp_path: Path) -> None:
+    ignoring = ["/bin/sh", "-c", "trap '' TERM; exec \"$@\"", "sh"]
+    command = [*ignoring, *tied(tmp_path / "run", "/bin/sh", "-c", "kill -TERM $$")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGTERM
+
+
 def test_a_part_whose_starter_died_before_it_could_be_tied_does_not_begin(tmp_path: Path) -> None:
     command = tied(tmp_path / "run", "/bin/echo", "begun", parent=1 if os.getppid() != 1 else 2)
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ import pytest_asyncio
 from aiohttp import web
 from click.testing import CliRunner
 
-from common.config.settings import CaptureSettings
+from common.config.settings import CaptureSettings, Settings, WorkerSettings
 from common.runtime.recordings.store import Store
 from common.wire import minutes
 from common.wire.messages import (
@@ -50,6 +50,7 @@ from tests.notified import Notified
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
 from tests.worker.visits import serving
+from worker.agent import CannotStartError, run
 from worker.chromium import processes
 from worker.chromium.process import Chromium, Launcher, find_chromium
 from worker.chromium.profile import Profile
@@ -363,6 +364,16 @@ def test_its_folder_is_nobody_elses(shared: Shared, command: list[str]) -> None:
 def test_what_a_user_can_put_right_is_said_in_one_line(tmp_path: Path, changed: dict[str, str], says: str) -> None:
     [line] = complaint(["run"], {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)} | changed)
     assert line.startswith(f"poolmgr-worker: {says}")
+
+
+async def test_behind_nohup_it_outlives_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(CannotStartError):
+            await run(Settings(worker=WorkerSettings(chromium="/nowhere/chromium")))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_state_folder_that_holds_something_else_is_said_in_one_line(tmp_path: Path) -> None:

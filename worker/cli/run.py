@@ -22,8 +22,8 @@ def run(session: Session) -> None:
     Every key of the file can be overridden from the environment, as POOLMGR_SECTION__KEY.
 
     The first signal lets the calls that are under way end (up to worker.drain_timeout_s), a second one makes them
-    leave now; SIGHUP, as from a terminal that closes, only ever lets them end. SIGUSR1 ends the agent alone: the next
-    one finds its browsers again, and no call notices.
+    leave now; SIGHUP, as from a terminal that closes, only ever lets them end, and is ignored under nohup. SIGUSR1 ends
+    the agent alone: the next one finds its browsers again, and no call notices.
 
     Exit code 0 after an orderly end, 2 when something has to be put right before it can start.
     """
