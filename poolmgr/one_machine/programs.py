@@ -17,6 +17,8 @@ _MOST_REDIS_MEMORY: Final = "1gb"
 few megabytes, evidence at most evidence.most_mb.
 """
 
+TOKENS: Final = "POOLMGR_API__TOKENS"
+_STATE_DIR: Final = "POOLMGR_WORKER__STATE_DIR"
 _PASSED_TO_REDIS: Final = ("PATH", "TZ", "LANG", "LC_ALL")
 
 
@@ -51,7 +53,7 @@ def programs(folder: StateFolder, wishes: Wishes, environment: Mapping[str, str]
         found[PartName.REDIS] = Program(_redis_command(folder), passed)
     if wishes.min_idle is not None:
         for_both["POOLMGR_POOL__MIN_IDLE"] = str(wishes.min_idle)
-    for_manager = {**for_both, "POOLMGR_API__TOKENS": wishes.tokens}
+    for_manager = {**for_both, TOKENS: wishes.tokens}
     for_agent = for_both if "worker.state_dir" in wishes.named else {**for_both, _STATE_DIR: str(folder.agent)}
     options = ["--config", str(wishes.config.absolute())] if wishes.config else []
     found[PartName.MANAGER] = Program([_ours("poolmgr"), "serve", *options], _over(environment, for_manager))
@@ -63,9 +65,6 @@ def sweeping(agent: Program) -> Program:
     """The program that ends what a killed agent left."""
     program, _, *options = agent.command
     return Program([program, "sweep", *options], agent.environment)
-
-
-_STATE_DIR: Final = "POOLMGR_WORKER__STATE_DIR"
 
 
 def _redis_command(folder: StateFolder) -> list[str]:

@@ -20,16 +20,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from common.config.masking import mask_url
-from common.config.settings import RedisSettings, Settings
+from common.config.settings import BadSettingsError, RedisSettings, Settings
+from common.runtime import config
 from common.runtime.waiting import heeded
 from common.wire.messages import Heartbeat, WorkerGone
 from common.wire.vocabulary import GoneCause
 from poolmgr.one_machine import news, token
-from poolmgr.one_machine.folder import StateFolder
+from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.log_file import LogFile
 from poolmgr.one_machine.news import News, PartName
 from poolmgr.one_machine.process import Process
-from poolmgr.one_machine.programs import Program, Wishes, programs, redis_url, sweeping
+from poolmgr.one_machine.programs import TOKENS, Program, Wishes, programs, redis_url, sweeping
 from poolmgr.one_machine.supervisor import (
     Answered,
     Asked,
@@ -222,13 +223,15 @@ class _Machine:
         if part is PartName.AGENT:
             self._browsers = None
             self._watch.skip_events()
+        program = self._programs[part]
         if part is PartName.MANAGER:
             self._leader_before = self._leader
+            program = with_tokens_of_now(program, self._order)
         # The kernel sends the signal at the death of each thread, and a second SIGTERM would end the agent's calls.
         when_we_die = signal.SIGHUP if part is PartName.AGENT else signal.SIGTERM
         try:
             self._processes[part] = Process(
-                self._programs[part],
+                program,
                 self._order.folder.run_file(part),
                 log,
                 lambda code: self._note_exit(part, code),
@@ -346,6 +349,17 @@ class _Machine:
         """The name or path by which a shell finds `poolmgr`."""
         program = self._programs[PartName.MANAGER].command[0]
         return Path(program).name if shutil.which(Path(program).name) == program else program
+
+
+def with_tokens_of_now(manager: Program, order: Order) -> Program:
+    """The manager's program, with the tokens that the configuration has by now. Where that cannot be used any more, the
+    manager says why.
+    """
+    try:
+        tokens = token.with_token(token.keep(order.folder), config.load(order.config).api)
+    except (BadSettingsError, CannotRunError):
+        return manager
+    return manager._replace(environment={**manager.environment, TOKENS: tokens})
 
 
 def opened(order: Order, redis: RedisSettings, redis_set_by: str, vm_id: str, program: str) -> news.Opened:

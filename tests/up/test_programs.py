@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from common.config.settings import parse
+from common.config.settings import Settings, parse
 from common.runtime.redis.client import url_fault
 from poolmgr.one_machine.folder import CannotRunError, StateFolder
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import Program, Wishes, programs, redis_url, sweeping
+from poolmgr.one_machine.run import Order, with_tokens_of_now
 
 REDIS, MANAGER, AGENT = PartName
 FOLDER = StateFolder(Path("/home/ana/a state 100%"))
@@ -60,6 +61,18 @@ def test_nobody_is_told_more_than_is_needed() -> None:
     tokens = '[{ name = "up", sha256 = "..." }]'
     assert "POOLMGR_API__TOKENS" not in told(AGENT, NOTHING_SAID._replace(tokens=tokens)).environment
     assert told(MANAGER, NOTHING_SAID._replace(tokens=tokens)).environment["POOLMGR_API__TOKENS"] == tokens
+
+
+def test_a_manager_that_is_started_again_lets_in_whom_the_configuration_names_by_then(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    order = Order(StateFolder(tmp_path), Settings(), file, {}, None)
+    before = Program(["poolmgr", "serve"], {"PATH": "/usr/bin", "POOLMGR_API__TOKENS": "[]"})
+    for tokens, names in ((f'[{{ name = "crm", sha256 = "{"0" * 64}" }}]', ["crm", "up"]), ("[]", ["up"])):
+        file.write_text(f"[api]\ntokens = {tokens}\n")
+        now = with_tokens_of_now(before, order)
+        assert [token.name for token in parse("", now.environment).api.tokens] == names
+    file.write_text("[api]\nlisten = 1\n")
+    assert with_tokens_of_now(before, order) == before, "it says itself what is wrong"
 
 
 def test_what_a_killed_agent_left_is_swept_with_its_own_settings() -> None:
