@@ -30,9 +30,9 @@ from common.wire.vocabulary import Reason, WorkerState
 from worker.capture.recordings import Recordings
 from worker.chromium.accounts import AccountError, Accounts
 from worker.chromium.accounts import read as read_account
-from worker.chromium.display import find_recording_programs, find_xvfb
+from worker.chromium.display import find_recording_programs, find_xvfb, sound_socket
 from worker.chromium.driver import Driver, DriverError
-from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep
+from worker.chromium.process import BrowserError, Launcher, find_chromium, sweep, workers_folder
 from worker.chromium.processors import processors
 from worker.chromium.profile import Profile
 from worker.decide import overdue
@@ -113,11 +113,12 @@ async def run(settings: Settings) -> None:
         recorded = Profile.recorded(chromium, settings.worker, settings.capture)
         if recorded:
             find_recording_programs()
+            sound_socket(workers_folder(Path(settings.worker.state_dir)) / f"{_vm_id(settings.worker)}-1-1")
         if profile.display_size:
             find_xvfb()
         for account in settings.worker.accounts:
             read_account(account)
-    except (BrowserError, FileNotFoundError, AccountError) as error:
+    except (BrowserError, OSError, AccountError) as error:
         raise CannotStartError(str(error)) from error
     overrides = read_rules(settings.worker)
     store = _store(settings.capture)
@@ -158,6 +159,10 @@ async def run(settings: Settings) -> None:
         log.info("agent_stopped")
 
 
+def _vm_id(settings: WorkerSettings) -> str:
+    return settings.vm_id or socket.gethostname()
+
+
 def read_rules(settings: WorkerSettings) -> Overrides:
     """Take the rules of every platform into use, with the operator's overrides. Raises: CannotStartError."""
     try:
@@ -183,7 +188,7 @@ def sweep_left(settings: Settings) -> list[str]:
 
 async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
     settings, launcher, driver, journal, overrides, store, metrics, spans = parts
-    vm_id = settings.worker.vm_id or socket.gethostname()
+    vm_id = _vm_id(settings.worker)
     if store is None:
         log.warning("nothing_recorded", why="capture.store is not set")
     link = Link(settings.redis, vm_id, journal, Path(settings.worker.state_dir))

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from common.config.settings import WorkerSettings
 from common.errors import AgentError
-from worker.chromium.process import is_marked_alive, named_in_arguments
+from worker.chromium.process import is_marked_alive, named_in_arguments, workers_folder
 from worker.chromium.warm_pages import VISITOR
 from worker.decide.overdue import GRACE_S, STILL_S
 from worker.decide.state import State
@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
 def look(state_dir: Path) -> Seen:
     """Read the journal, the folder and the process table. Raises: CannotAuditError."""
-    workers = state_dir.absolute() / "workers"
+    workers = workers_folder(state_dir)
     try:
         folders = frozenset(path.name for path in workers.glob("*") if path.is_dir())
         notes = read_notes(state_dir / "journal.db")

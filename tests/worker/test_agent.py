@@ -355,11 +355,20 @@ def test_its_folder_is_nobody_elses(shared: Shared, command: list[str]) -> None:
         ({"POOLMGR_WORKER__CHROMIUM": "/nowhere/chromium"}, "cannot run worker.chromium = '/nowhere/chromium'"),
         ({"POOLMGR_WORKER__HEARTBEAT_S": "soon"}, "POOLMGR_WORKER__HEARTBEAT_S: "),
         (
+            {
+                "POOLMGR_CAPTURE__STORE": "/srv/recordings",
+                "POOLMGR_CAPTURE__VIDEO": "display",
+                "POOLMGR_WORKER__STATE_DIR": "/proc/my state",
+                "POOLMGR_WORKER__VM_ID": "vm1",
+            },
+            "a socket cannot have the path /proc/my state/workers/vm1-1-1/pulse: give worker.state_dir a shorter one",
+        ),
+        (
             {"POOLMGR_CAPTURE__STORE": "s3://b", "POOLMGR_CAPTURE__STORE_OPTIONS": "{ colour = 'red' }"},
             "cannot use capture.store: ",
         ),
     ],
-    ids=["state_dir", "chromium", "settings", "store"],
+    ids=["state_dir", "chromium", "settings", "display", "store"],
 )
 def test_what_a_user_can_put_right_is_said_in_one_line(tmp_path: Path, changed: dict[str, str], says: str) -> None:
     [line] = complaint(["run"], {"POOLMGR_WORKER__STATE_DIR": str(tmp_path)} | changed)

@@ -87,6 +87,14 @@ def sound_script(folder: Path) -> Path:
     return folder / "sound.pa"
 
 
+def sound_socket(folder: Path) -> str:
+    """The socket of this worker's sound server. Raises: OSError where it cannot have that path."""
+    socket = str(folder / "pulse")
+    if len(os.fsencode(socket)) > _SOCKET_PATH_BYTES or " " in socket:
+        raise OSError(f"a socket cannot have the path {socket}: give worker.state_dir a shorter one without blanks")
+    return socket
+
+
 def is_recordable(folder: Path) -> bool:
     """Whether this worker's display can be recorded."""
     return (folder / "orders").exists()
@@ -116,9 +124,7 @@ def command(folder: Path, size: str, then: list[str], *, records: bool = False) 
     display = [programs["Xvfb"], f"{size}x24", str(file)]
     if not records:
         return ["/bin/sh", "-c", _START, "sh", *display, *then]
-    socket = str(folder / "pulse")
-    if len(os.fsencode(socket)) > _SOCKET_PATH_BYTES or " " in socket:
-        raise OSError(f"a socket cannot have the path {socket}: give worker.state_dir a shorter one without blanks")
+    socket = sound_socket(folder)
     script = sound_script(folder)
     script.write_text(_SOUND.format(socket=socket))
     return ["/bin/sh", "-c", _START_RECORDED, "sh", *display, programs["pulseaudio"], str(script), *then]

@@ -134,7 +134,7 @@ class Launcher:
         self.profile = profile
         self.recorded = recorded
         self.state_dir = state_dir
-        self._workers = _workers_folder(state_dir)
+        self._workers = workers_folder(state_dir)
         if profile.needs_no_sandbox:
             log.warning("sandbox_disabled", why="Chromium's sandbox does not work for root; run the agent as a user")
 
@@ -289,7 +289,7 @@ def sweep(state_dir: Path) -> list[str]:
 
     The caller has to hold the lock of `state_dir`. Blocks. Raises: OSError when the folder cannot be read.
     """
-    return _sweep(_workers_folder(state_dir), (), most=1_000_000)
+    return _sweep(workers_folder(state_dir), (), most=1_000_000)
 
 
 def _sweep(workers: Path, owned: Collection[str], most: int) -> list[str]:
@@ -368,7 +368,7 @@ def _groups(leader: Leader | None, proven: Iterable[Process]) -> set[int]:
     return {process.group for process in proven if process.group in leaders and not process.is_ending}
 
 
-def _workers_folder(state_dir: Path) -> Path:
+def workers_folder(state_dir: Path) -> Path:
     return state_dir.absolute() / "workers"
 
 
