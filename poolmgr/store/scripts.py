@@ -302,6 +302,7 @@ def recorded(
     story: Key,
     due: Key,
     expiring: Key,
+    transcriptions_due: Key,
     usage: Key,
     bot_id: str,
     attempt: int,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from common.config.settings import RetentionSettings
 from common.jobs.record import Job, iso
-from common.wire.messages import BotTranscribed, Join
+from common.wire.messages import BotRecorded, BotTranscribed, Join
 from common.wire.minutes import CAPTIONS
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
@@ -84,6 +84,20 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
     assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", by.encode()]
     assert await told(redis, keys) == [(b"processed", b"", b"")]
     assert (await story(redis, keys))[-1] == f"its transcript by {by} is finished: 7 utterances"
+
+
+@pytest.mark.parametrize("wanted", ["openai", ""])
+async def test_what_waits_for_the_files_of_its_recording_is_due_when_they_are_there(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions, wanted: str
+) -> None:
+    accept = replace(ACCEPT, job=replace(JOB, speech_after=wanted))
+    began = BotRecorded("vm", "b1", 1, NOW + 2)
+    await ledger.apply([accept, ASSIGN, NoteRecorded(began), ENDED, NoteRecorded(WRITTEN)], NOW + 71)
+    if one := await due.under_way("b1"):
+        await due.put_off(one, NOW + 100)
+    made = replace(began, at=NOW + 75, finished=True, audio_s=60.0)
+    await ledger.apply([NoteRecorded(made)], NOW + 75)
+    assert await due.due(NOW + 75, 5) == (["b1"] if wanted else [])
 
 
 AGAIN: Final = Enqueue("b1", 1, Why.VM_LOST)

@@ -323,6 +323,7 @@ class Ledger:
             story=k.story(bot_id),
             due=k.recordings_due,
             expiring=k.recordings_expiring,
+            transcriptions_due=k.transcriptions_due,
             usage=k.usage(day_of(event.at)),
             bot_id=bot_id,
             attempt=event.attempt,

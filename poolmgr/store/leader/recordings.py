@@ -142,6 +142,7 @@ class DueRecordings:
             story=k.story(bot_id),
             due=k.recordings_due,
             expiring=k.recordings_expiring,
+            transcriptions_due=k.transcriptions_due,
             usage=k.usage(day_of(now)),
             bot_id=bot_id,
             attempt=attempt,

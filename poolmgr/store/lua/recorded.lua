@@ -2,7 +2,8 @@
 -- long. The last two mostly come after the bot's end. `stamp`: when; `retention_s`: how long the recording is kept if
 -- its job does not say, 0: for ever; `over`: the earlier statuses that this one may follow. A later attempt of the bot begins
 -- anew: whatever was said of an earlier one, which is kept for as long as the later one. Until then the earlier one counts. The end of a bot that was not
--- being recorded said that it has nothing: after that only files that are made count.
+-- being recorded said that it has nothing: after that only files that are made count. A transcript that waits for the
+-- files (`transcriptions_due`) is due now.
 local latest, of, before, state = unpack(redis.call('HMGET', bot, 'attempt', 'recorded_attempt', 'manifest_status',
   'state'))
 before = before or ''
@@ -23,6 +24,7 @@ if is_anew then redis.call('ZREM', expiring, bot_id) end
 relate(story, entry)
 if manifest_status ~= 'recording' then
   if not awaits_agent(bot) then redis.call('ZREM', due, bot_id) end
+  redis.call('ZADD', transcriptions_due, 'XX', 'LT', stamp, bot_id)
   expire_recording(expiring, bot, bot_id, stamp, retention_s)
 end
 if audio_status == 'processed' or video_status == 'processed' then
