@@ -108,7 +108,7 @@ class Manager:
         self.keys = Keys(settings.redis.prefix)
         self._spans = Spans(settings.otlp, "poolmgr", socket.gethostname())
         self._traces = Traces(self._spans)
-        self._chronicle = Chronicle(self._traces, self.clock)
+        self._chronicle = Chronicle(self._traces, self.metrics, self.clock)
         self._sqs = Sqs(settings.sqs) if settings.sqs.queue_url else None
         zone_of(settings.scaling)  # a wrong one is to be known at the start, not when this process leads
         self._provider = provider_of(settings.scaling)
@@ -360,9 +360,8 @@ class Manager:
 
     def _on_durable(self, decisions: Sequence[Decision]) -> None:
         self._chronicle.put(decisions)
-        for decision in decisions:
-            self.metrics.decided(decision)
-            if self._scaling:
+        if self._scaling:
+            for decision in decisions:
                 self._scaling.decided(decision)
 
     def _on_rejected(self, job: Rejected) -> None:

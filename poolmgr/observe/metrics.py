@@ -56,7 +56,6 @@ class Metrics:
 
     def __init__(self, clock: Clock) -> None:
         self.registry = CollectorRegistry()
-        self._clock = clock
         self._accepted_at: dict[str, float] = {}
         self._assigned_at: dict[str, float] = {}
         registry = self.registry
@@ -157,14 +156,13 @@ class Metrics:
     def rejected(self, job: Rejected) -> None:
         self._rejected.labels(job.reason).inc()
 
-    def decided(self, decision: Decision) -> None:
-        """Count a decision that is durable."""
-        now = self._clock.steady()
+    def decided(self, decision: Decision, now: float, wall: float) -> None:
+        """Count a decision that became durable at `now` (steady clock), which was `wall` by the calendar."""
         match decision:
             case Accept():
                 self._accepted.inc()
                 if decision.state is BotState.QUEUED:
-                    self._accepted_at[decision.bot_id] = now - (self._clock.wall() - decision.at)
+                    self._accepted_at[decision.bot_id] = now - (wall - decision.at)
             case Enqueue(why=None):
                 self._accepted_at[decision.bot_id] = now
             case Enqueue():

@@ -436,9 +436,13 @@ async def test_health_readiness_and_metrics_answer(scene: Scene) -> None:
         await wait_until(lambda: agent.idle == 3)
         await scene.push("one")
         await scene.until_state("one", "in_meeting")
-        _, text = await get(manager.metrics)
-    for line in ('poolmgr_assignments_total{kind="warm_hit"} 1.0', 'poolmgr_bots{state="in_meeting"} 1.0'):
-        assert line in text
+        lines = ('poolmgr_assignments_total{kind="warm_hit"} 1.0', 'poolmgr_bots{state="in_meeting"} 1.0')
+
+        async def told() -> bool:
+            text = (await get(manager.metrics))[1]
+            return all(line in text for line in lines)
+
+        await wait_until(told)
 
 
 async def test_sigterm_makes_durable_what_was_taken_and_the_next_manager_goes_on(scene: Scene) -> None:

@@ -145,7 +145,11 @@ async def test_every_reason_is_told_alike_wherever_it_is_told(scene: Scene) -> N
             assert f"{told.status}  {reason}, {WHOSE[told.attribution]}" in page.stdout
             assert "What it means" in page.stdout
         assert (stream["bad"]["status"], stream["bad"]["status_reason"]) == ("Error", "invalid_request")
-        async with api.get(manager.metrics) as answer:
-            metrics = await answer.text()
+
+        async def counted() -> bool:
+            async with api.get(manager.metrics) as answer:
+                metrics = await answer.text()
+            return all(metrics.count(f'poolmgr_bots_ended_total{{reason="{reason}"}} 1.0') == 1 for reason in SHEET)
+
+        await wait_until(counted)
     await receiver.stop()
-    assert [metrics.count(f'poolmgr_bots_ended_total{{reason="{reason}"}} 1.0') for reason in SHEET] == [1] * len(SHEET)

@@ -1,4 +1,4 @@
-"""When durable decisions are logged: after a while without further ones, never much later, and never after the end."""
+"""When durable decisions are logged and counted: after a while without further ones, soon, and at the end."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,6 +13,7 @@ from common.wire.vocabulary import BotState
 from poolmgr.core.decisions import Accept, Assign, Decision, EndByForce
 from poolmgr.observe import chronicle
 from poolmgr.observe.chronicle import LATEST_S, QUIET_S, Chronicle
+from poolmgr.observe.metrics import Metrics
 from poolmgr.observe.traces import Traces
 from tests.collecting import Kept
 from tests.core.builders import job
@@ -29,8 +30,13 @@ def accept(bot_id: str = "b1") -> Accept:
 
 
 @pytest.fixture
-def written() -> Chronicle:
-    return Chronicle(Traces(Kept()), StandingClock())
+def metrics() -> Metrics:
+    return Metrics(StandingClock())
+
+
+@pytest.fixture
+def written(metrics: Metrics) -> Chronicle:
+    return Chronicle(Traces(Kept()), metrics, StandingClock())
 
 
 @asynccontextmanager
@@ -108,3 +114,32 @@ async def test_many_lines_leave_the_other_loops_their_turns(
                 turns.add(len(lines))
                 await asyncio.sleep(0)
     assert turns == set(range(20))
+
+
+class SteppedClock(StandingClock):
+    now = 100.0
+
+    def steady(self) -> float:
+        return self.now
+
+
+async def test_what_was_durable_is_counted_with_its_line_and_by_the_time_at_which_it_was() -> None:
+    clock = SteppedClock()
+    metrics = Metrics(clock)
+    written = Chronicle(Traces(Kept()), metrics, clock)
+    join = Join("w1", "b1", 1, "room", "http://r", "Bot")
+    written.put([Accept("b1", job(), BotState.QUEUED, clock.wall() - 2.0, 1)])
+    clock.now = 101.0
+    written.put([Assign("vm1", join, born=0.0, warm=True, waited_s=0.5)])
+    clock.now = 200.0
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert value("poolmgr_jobs_accepted_total") == 0
+    with capture_logs() as lines:
+        written.write()
+    assert len(lines) == 2
+    assert value("poolmgr_jobs_accepted_total") == 1
+    assert value("poolmgr_assignments_total", kind="warm_hit") == 1
+    assert value("poolmgr_dispatch_seconds_sum") == 3.0

@@ -1,5 +1,7 @@
 """What is counted of screens and VMs, in closed sets whatever operators and agents name; and of recordings."""
 
+from typing import Final
+
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,6 +18,8 @@ from poolmgr.core.model import Vm
 from poolmgr.core.pool import Pool
 from poolmgr.observe.metrics import Metrics, PoolGauges
 
+NOW: Final = 100.0
+
 
 def count(registry: CollectorRegistry, platform: str, screen: str, rule: str) -> float | None:
     labels = {"platform": platform, "screen": screen, "rule": rule}
@@ -25,9 +29,9 @@ def count(registry: CollectorRegistry, platform: str, screen: str, rule: str) ->
 def test_screens_are_counted_by_the_rule_that_recognised_them_up_to_a_limit() -> None:
     metrics = Metrics(Clock())
     for number in range(505):
-        metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", f"rule-{number}", ""), "zoom"))
-    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", ""), "zoom"))
-    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", "continue"), "zoom"))
+        metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", f"rule-{number}", ""), "zoom"), NOW, NOW)
+    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", ""), "zoom"), NOW, NOW)
+    metrics.decided(Note(BotSaw("vm", "w", "b", 1, 0.0, "denied", "rule-0", "continue"), "zoom"), NOW, NOW)
     assert count(metrics.registry, "zoom", "denied", "rule-0") == 2
     assert count(metrics.registry, "zoom", "denied", "rule-499") == 1
     assert count(metrics.registry, "zoom", "denied", "rule-500") is None
@@ -39,7 +43,7 @@ def test_a_bucket_names_a_bot_that_fell_into_it_where_the_format_has_room(bot_id
     metrics = Metrics(Clock())
     order = Assign("vm1", Join("w1", bot_id, 1, "room", "http://r", "Bot"), born=0.0, warm=True, waited_s=0.0)
     for decision in (Enqueue(bot_id, 0), order, Move(bot_id, 1, BotState.IN_MEETING, 1.0)):
-        metrics.decided(decision)
+        metrics.decided(decision, NOW, NOW)
     encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
     told = encode(metrics.registry).decode()
     for name in ("poolmgr_dispatch_seconds", "poolmgr_join_seconds"):
@@ -54,8 +58,8 @@ def test_recordings_are_counted_when_they_begin_and_by_what_came_of_them() -> No
     metrics = Metrics(Clock())
     for finished, audio_s, gaps in ((False, 0.0, 0), (True, 60.0, 2), (True, 0.0, 1)):
         event = BotRecorded("vm", "b", 1, 0.0, finished, audio_s, gaps, missing_s=audio_s / 40)
-        metrics.decided(NoteRecorded(event))
-    metrics.decided(NoteRecorded(BotRecorded("vm", "b", 1, 0.0, unmade="no file was made")))
+        metrics.decided(NoteRecorded(event), NOW, NOW)
+    metrics.decided(NoteRecorded(BotRecorded("vm", "b", 1, 0.0, unmade="no file was made")), NOW, NOW)
     steps = ("begun", "processed", "skipped")
     counts = [metrics.registry.get_sample_value("poolmgr_recordings_total", {"step": step}) for step in steps]
     assert counts == [1, 1, 1]
@@ -132,6 +136,6 @@ def test_workers_with_a_display_are_counted_by_themselves_and_pictures_that_foun
     job = Job(platform="room", meeting_url="http://h/r/x", bot_name="N", payload="{}", video=True)
     for number in range(2):
         for decision in pool.handle(JobAccepted(f"b{number}", job, 1.0), 1.0):
-            metrics.decided(decision)
+            metrics.decided(decision, NOW, NOW)
     pictures = [value("poolmgr_pictures_assigned_total", display=display) for display in ("1", "0")]
     assert pictures == [1, 1]
