@@ -45,13 +45,20 @@ class _Connection(AbstractConnection):
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         limit_s, self.socket_timeout = self.socket_timeout, None
+        if limit_s is None:  # the caller has set a deadline around it (roundtrip.py)
+            await self._send(command, check_health)
+            return
         try:
             async with asyncio.timeout(limit_s):
-                await super().send_packed_command(command, check_health)
-        except RuntimeError as error:  # uvloop's message for a connection that was reset a moment ago
-            raise ConnectionError(str(error)) from error
+                await self._send(command, check_health)
         finally:
             self.socket_timeout = limit_s
+
+    async def _send(self, command: Any, check_health: bool) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:  # uvloop's message for a connection that was reset a moment ago
+            raise ConnectionError(str(error)) from error
 
     def pack_command(self, *args: Any) -> list[bytes]:
         if " " in args[0]:  # a command of two words, which are sent separately

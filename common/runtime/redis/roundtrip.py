@@ -48,12 +48,14 @@ async def ask(redis: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     """
     pool: Any = redis.connection_pool
     connection: Any = await pool.get_connection()
+    limit_s, connection.socket_timeout = connection.socket_timeout, None  # the whole has one deadline, its parts none
     try:
         packed = b"".join([part for command in commands for part in connection.pack_command(*command)])
-        async with asyncio.timeout(connection.socket_timeout):
+        async with asyncio.timeout(limit_s):
             await connection.send_packed_command(packed)
             return [await _answer(connection) for _ in commands]
     finally:
+        connection.socket_timeout = limit_s
         await pool.release(connection)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
@@ -42,6 +43,26 @@ async def test_what_is_not_answered_in_time_is_a_timeout(redis: Any, redis_serve
     with pytest.raises(TimeoutError):
         await ask(client, [("GET", prefix), ("BLPOP", f"{prefix}:jobs", 1)])
     assert await ask(client, [("GET", prefix)]) == [b"1"]
+    await client.aclose()
+
+
+async def test_a_round_trip_has_one_deadline_and_leaves_the_connection_its_own(
+    redis: Any, redis_server: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = connect(RedisSettings(url=redis_server, timeout_s=0.05))
+    await client.get(prefix)  # connects
+    set_s: list[float | None] = []
+
+    class Timeout(asyncio.Timeout):
+        def __init__(self, limit_s: float | None) -> None:
+            set_s.append(limit_s)
+            super().__init__(None if limit_s is None else asyncio.get_running_loop().time() + limit_s)
+
+    monkeypatch.setattr(asyncio, "timeout", Timeout)
+    assert await ask(client, [("GET", prefix), ("TTL", prefix)]) == [b"1", 600]
+    assert set_s == [0.05]
+    with pytest.raises(RedisTimeoutError):
+        await client.blpop(f"{prefix}:jobs", 1)
     await client.aclose()
 
 
