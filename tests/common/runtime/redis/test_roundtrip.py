@@ -52,13 +52,13 @@ async def test_a_round_trip_has_one_deadline_and_leaves_the_connection_its_own(
     client: Any = connect(RedisSettings(url=redis_server, timeout_s=0.05))
     await client.get(prefix)  # connects
     set_s: list[float | None] = []
+    timeout = asyncio.timeout
 
-    class Timeout(asyncio.Timeout):
-        def __init__(self, limit_s: float | None) -> None:
-            set_s.append(limit_s)
-            super().__init__(None if limit_s is None else asyncio.get_running_loop().time() + limit_s)
+    def noted(limit_s: float | None) -> asyncio.Timeout:
+        set_s.append(limit_s)
+        return timeout(limit_s)
 
-    monkeypatch.setattr(asyncio, "timeout", Timeout)
+    monkeypatch.setattr(asyncio, "timeout", noted)
     assert await ask(client, [("GET", prefix), ("TTL", prefix)]) == [b"1", 600]
     assert set_s == [0.05]
     with pytest.raises(RedisTimeoutError):
