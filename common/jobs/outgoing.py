@@ -49,7 +49,8 @@ _NAT64_LOCAL: Final = IPv6Network("64:ff9b:1::/48")
 
 class Delivery(msgspec.Struct, frozen=True):
     """One webhook. `body`: the JSON text, the same on every attempt; `at`: when it happened, epoch seconds.
-    `traceparent`: as its bot's client gave it.
+    `traceparent`: as its bot's client gave it. `number`: of the transcript of which a receiver of its own is told; 0:
+    the receiver is the bot's.
     """
 
     id: str
@@ -59,6 +60,17 @@ class Delivery(msgspec.Struct, frozen=True):
     body: str
     at: float
     traceparent: str = ""
+    number: int = 0
+
+    @property
+    def line(self) -> str:
+        """The queue that it waits in: its bot's, or one beside it. No receiver waits for another."""
+        return line_of(self.bot_id, self.number)
+
+
+def line_of(bot_id: str, number: int) -> str:
+    """No bot's id has a tilde."""
+    return f"{bot_id}~{number}" if number else bot_id
 
 
 class OutgoingRules(msgspec.Struct, frozen=True):

@@ -257,7 +257,8 @@ def _delivery(entry_id: str, event: _Event, change: Mapping[str, str], record: R
         **({"sequence": change["sequence"]} if "sequence" in change else {}),
         **event.more,
     }
-    return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at), record.traceparent)
+    number = int(change["number"]) if change.get("callback") else 0
+    return Delivery(delivery_id, bot_id, event.name, url, _json(body), epoch(at), record.traceparent, number)
 
 
 def _was_refused(change: Mapping[str, str], record: Record) -> bool:

@@ -1,4 +1,5 @@
 """Moves status changes from the outbox to each bot's queue of webhooks, and sends the first of a queue when it is due.
+A transcript with a receiver of its own has a queue of its own.
 
 All webhooks are in Redis at every moment. Memory has only which bot is next, and is built again in every term.
 """
@@ -90,15 +91,17 @@ class Webhooks:
             change["bot_id"] for _, change in changes if change.get("bot_id") and "state" in change
         )
         now = self._clock.wall()
+        made = [(entry.entry_id, change, _made_of(entry, change, records)) for entry, change in changes]
         lines = [
-            (entry.entry_id, change.get("bot_id", ""), _made_of(entry, change, records)) for entry, change in changes
+            (entry_id, found[0].line if found else change.get("bot_id", ""), found) for entry_id, change, found in made
         ]
         await self._deliveries.put(lines, now)
         steps.done(WebhookStep.WEBHOOKS_PUT)
-        for _, bot_id, found in lines:
+        for _, line_id, found in lines:
             if found:
-                self._courier.put(bot_id, host_of(found[0].url), now)
-        await self._put({change["bot_id"]: now for _, change in changes if "again" in change and "bot_id" in change})
+                self._courier.put(line_id, host_of(found[0].url), now)
+        again = [change for _, change in changes if "again" in change and "bot_id" in change]
+        await self._put({change.get("line") or change["bot_id"]: now for change in again})
         self._woken.set()
         if not self._said_unsigned and not self._secrets() and any(found for *_, found in lines):
             self._said_unsigned = True
@@ -106,28 +109,28 @@ class Webhooks:
 
     async def _put(self, due: Mapping[str, float]) -> None:
         """Take over the queues that are in Redis already."""
-        for bot_id, head in (await self._deliveries.heads(list(due))).items():
+        for line_id, head in (await self._deliveries.heads(list(due))).items():
             if head:
-                self._courier.put(bot_id, host_of(head.delivery.url), due[bot_id])
+                self._courier.put(line_id, host_of(head.delivery.url), due[line_id])
             else:
-                await self._deliveries.clear(bot_id)
+                await self._deliveries.clear(line_id)
 
     async def _send_what_is_due(self, group: asyncio.TaskGroup) -> None:
         while True:
             self._woken.clear()
             now = self._clock.wall()
-            for bot_id in self._courier.next(now):
-                group.create_task(self._attempt(bot_id), name=f"webhook {bot_id}")
+            for line_id in self._courier.next(now):
+                group.create_task(self._attempt(line_id), name=f"webhook {line_id}")
             wake_at = self._courier.wake_at()
             rest_s = _LONGEST_REST_S if wake_at is None else min(_LONGEST_REST_S, max(0.0, wake_at - now))
             await pause(self._woken, rest_s)
 
-    async def _attempt(self, bot_id: str) -> None:
-        """Send the first webhook in a bot's queue once, and carry out what follows."""
-        head = (await self._deliveries.heads([bot_id]))[bot_id]
+    async def _attempt(self, line_id: str) -> None:
+        """Send the first webhook in a queue once, and carry out what follows."""
+        head = (await self._deliveries.heads([line_id]))[line_id]
         if head is None:
-            more = await self._deliveries.clear(bot_id)
-            self._over(bot_id, answers=None, due_at=self._clock.wall() if more else None)
+            more = await self._deliveries.clear(line_id)
+            self._over(line_id, answers=None, due_at=self._clock.wall() if more else None)
             return
         delivery = head.delivery
         settings = self._settings
@@ -141,14 +144,14 @@ class Webhooks:
         steps.done(WebhookStep.WEBHOOK_SENT)
         due_at = await self._follow_up(head, outcome)
         steps.done(WebhookStep.WEBHOOK_NOTED)
-        self._over(bot_id, answers=outcome.delivered or outcome.status == GONE, due_at=due_at)
+        self._over(line_id, answers=outcome.delivered or outcome.status == GONE, due_at=due_at)
 
-    def _over(self, bot_id: str, *, answers: bool | None, due_at: float | None) -> None:
-        self._courier.over(bot_id, answers=answers, due_at=due_at)
+    def _over(self, line_id: str, *, answers: bool | None, due_at: float | None) -> None:
+        self._courier.over(line_id, answers=answers, due_at=due_at)
         self._woken.set()
 
     async def _follow_up(self, head: Waiting, outcome: Outcome) -> float | None:
-        """Write the outcome of an attempt. Returns when the bot's next webhook is due."""
+        """Write the outcome of an attempt. Returns when the next one in its queue is due."""
         delivery, now = head.delivery, self._clock.wall()
         host, number = host_of(delivery.url), head.attempts + 1
         attempt = Attempt(delivery.id, delivery.event, number, iso(now), round(outcome.took_s, 3), outcome.word, host)

@@ -259,7 +259,11 @@ class WebhookMetrics:
         )
         for why in get_args(BuriedFor):  # the alert needs the series at 0 before it happens
             self.buried.labels(why)
-        self.pending = Gauge("poolmgr_webhooks_pending", "Bots with undelivered webhooks", registry=registry)
+        self.pending = Gauge(
+            "poolmgr_webhooks_pending",
+            "Queues of undelivered webhooks: one a bot, or a transcript with a receiver of its own",
+            registry=registry,
+        )
         self.oldest_due = Gauge(
             "poolmgr_webhook_oldest_due_seconds",
             "How long the webhook is overdue that is overdue longest",

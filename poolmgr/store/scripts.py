@@ -17,6 +17,9 @@ from poolmgr.store import lives
 MOST_NOTED: Final = 1000
 """How many participants and how many chat lines of a bot are kept. Of the lines the latest are kept."""
 
+MOST_TRANSCRIPTS: Final = 20
+"""How many transcripts a bot may have."""
+
 SCRIPTS: Final = Library(
     "poolmgr.store",
     {
@@ -28,6 +31,7 @@ SCRIPTS: Final = Library(
         "INVALID_REQUEST": Reason.INVALID_REQUEST,
         "UNSAID": UNSAID,
         "MOST_NOTED": MOST_NOTED,
+        "MOST_TRANSCRIPTS": MOST_TRANSCRIPTS,
         "STORY_MOST": 300,
         "STORY_BEGINNING": 50,
         "LOG_MOST": 200,
@@ -355,7 +359,6 @@ def ask_transcription(
     actions: Key,
     bot_id: str,
     stamp: float,
-    most: int,
     asked: bytes,
     entry: bytes,
     action: Pairs,
@@ -503,7 +506,7 @@ def deliver_put(
     due: Key,
     group: str,
     entry_id: bytes,
-    bot_id: str,
+    line_id: str,
     now: float,
     life_s: int,
     items: Values,
@@ -520,6 +523,7 @@ def deliver_done(
     noted: Key,
     keep: int,
     bot_id: str,
+    line_id: str,
     id: str,
     now: float,
     life_s: int,
@@ -534,7 +538,7 @@ def deliver_failed(
     line: Key,
     due: Key,
     log: Key,
-    bot_id: str,
+    line_id: str,
     id: str,
     attempts: int,
     next_at: float,
@@ -550,7 +554,7 @@ def deliver_bury(
     due: Key,
     log: Key,
     dead: Key,
-    bot_id: str,
+    line_id: str,
     id: str,
     now: float,
     life_s: int,
@@ -570,6 +574,7 @@ def deliver_again(
     actions: Key,
     entry_id: str,
     bot_id: str,
+    line_id: str,
     delivery: bytes,
     now: float,
     life_s: int,

@@ -13,8 +13,6 @@ from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.keys import Keys
 
 OF_JOB: Final = 1
-MOST: Final = 20
-"""How many transcripts a bot may have."""
 
 PROCESSED: Final = "processed"
 SKIPPED: Final = "skipped"
@@ -67,7 +65,6 @@ class Transcriptions:
             actions=k.actions,
             bot_id=bot_id,
             stamp=at,
-            most=MOST,
             asked=msgspec.json.encode(what),
             entry=story.of_transcription(what.attempt, at, what.provider),
             action=fields_of(by, Verb.TRANSCRIBE, bot_id, f"by {what.provider}"),

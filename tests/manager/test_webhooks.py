@@ -290,6 +290,27 @@ async def test_nothing_is_lost_or_out_of_order_while_receiver_and_manager_die(
     assert await scene.views.webhooks.dead(most=10) == []
 
 
+async def test_a_receiver_of_a_transcript_that_fails_holds_back_nothing_from_the_bots_own(
+    scene: Scene, receivers: Any
+) -> None:
+    rarely = {"POOLMGR_WEBHOOKS__RETRY_MOST_S": "600", "POOLMGR_WEBHOOKS__RETRY_FIRST_S": "600"}
+    scene.manager(**ENVIRONMENT | rarely)
+    receiver, other = await receivers(), await receivers(lambda: _later(500))
+    transcribed = {"transcribed": "processed", "why": "", "number": "2", "callback": other.url, "done": ""}
+    at = {"attempt": "1", "at": iso(datetime.now(UTC).timestamp())}
+    record = {"bot_id": "bot-1", "state": "stopped", "status": "Stopped", "callback_url": receiver.url}
+    await scene.redis.hset(scene.keys.bot("bot-1"), mapping=record)
+    await scene.redis.expire(scene.keys.bot("bot-1"), 600)
+    change = {**record, "reason": "everyone_left", **at}
+    await scene.redis.xadd(scene.keys.outbox, {**change, **transcribed})
+    await wait_until(lambda: other.arrived)
+    await scene.redis.xadd(scene.keys.outbox, {**change, "transcribed": "skipped", "number": "1", "done": "1"})
+    await wait_until(lambda: receiver.of("bot-1") == ["transcription.skipped", "bot.done"])
+    other.answer = _take
+    (waiting,), _ = await scene.views.webhooks.waiting("bot-1")
+    assert waiting.delivery.event == "transcription.processed"
+
+
 async def test_what_was_given_up_is_sent_again_when_somebody_asks(scene: Scene, receivers: Any) -> None:
     async def gone() -> int:
         return 410

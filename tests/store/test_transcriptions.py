@@ -17,8 +17,9 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions, UnderWay
 from poolmgr.store.reading.views import Views
+from poolmgr.store.scripts import MOST_TRANSCRIPTS
 from poolmgr.store.story import What
-from poolmgr.store.transcriptions import MOST, Transcription, Transcriptions, Unasked
+from poolmgr.store.transcriptions import Transcription, Transcriptions, Unasked
 from poolmgr.telling.narrative import sentence
 from tests.store.conftest import NOW
 
@@ -258,7 +259,7 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     [first, _] = await Actions(redis, keys).since(0, most=9)
     assert (first.who, first.what, first.of, first.detail) == ("app", "transcribe", "b1", "by openai")
     await redis.zrem(keys.transcriptions_due, "b1")
-    await redis.hset(keys.transcriptions("b1"), mapping={str(n): b"{}" for n in range(4, MOST + 1)})
+    await redis.hset(keys.transcriptions("b1"), mapping={str(n): b"{}" for n in range(4, MOST_TRANSCRIPTS + 1)})
     assert await asked.ask("b1", ASKED, NOW + 99, BY) == Unasked("too_many")
 
 

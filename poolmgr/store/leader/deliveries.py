@@ -54,19 +54,19 @@ class Deliveries:
         }
 
     async def put(self, entries: Sequence[tuple[bytes, str, Sequence[Delivery]]], now: float) -> None:
-        """Put the webhooks of each outbox entry (id, bot_id, webhooks) into their bot's queue, and delete the entry.
+        """Put the webhooks of each outbox entry (its id, their line, webhooks) into their queue, and delete the entry.
         Idempotent.
         """
         k = self._keys
         calls: list[Call[bool]] = []
-        for entry_id, bot_id, deliveries in entries:
+        for entry_id, line_id, deliveries in entries:
             call = scripts.deliver_put(
                 outbox=k.outbox,
-                line=k.deliveries(bot_id),
+                line=k.deliveries(line_id),
                 due=k.webhooks_due,
                 group=GROUP,
                 entry_id=entry_id,
-                bot_id=bot_id,
+                line_id=line_id,
                 now=now,
                 life_s=self._life_s,
                 items=[f"0 {webhook.at:.6f} ".encode() + msgspec.json.encode(webhook) for webhook in deliveries],
@@ -76,51 +76,51 @@ class Deliveries:
             await self._run(calls)
 
     async def due(self) -> dict[str, float]:
-        """Every bot with a queue, and when its first webhook is due (epoch seconds)."""
+        """Every queue, and when its first webhook is due (epoch seconds)."""
         found: dict[str, float] = {}
         start = 0
         while page := await self._redis.zrange(self._keys.webhooks_due, start, start + _PAGE - 1, withscores=True):
-            found.update({bot_id.decode(): score for bot_id, score in page})
+            found.update({line_id.decode(): score for line_id, score in page})
             start += _PAGE
         return found
 
     async def oldest(self) -> tuple[int, float | None]:
-        """How many bots have a queue, and the earliest time at which a webhook is or was due."""
+        """How many queues there are, and the earliest time at which a webhook is or was due."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.zcard(self._keys.webhooks_due).zrange(self._keys.webhooks_due, 0, 0, withscores=True)
         count, first = await pipeline.execute()
         return count, first[0][1] if first else None
 
-    async def heads(self, bot_ids: Sequence[str]) -> dict[str, Waiting | None]:
-        """The first webhook of each bot's queue; None: the queue is empty."""
+    async def heads(self, line_ids: Sequence[str]) -> dict[str, Waiting | None]:
+        """The first webhook of each queue; None: the queue is empty."""
         found: dict[str, Waiting | None] = {}
-        for start in range(0, len(bot_ids), _PAGE):
-            page = bot_ids[start : start + _PAGE]
+        for start in range(0, len(line_ids), _PAGE):
+            page = line_ids[start : start + _PAGE]
             pipeline = self._redis.pipeline(transaction=False)
-            for bot_id in page:
-                pipeline.lindex(self._keys.deliveries(bot_id), 0)
+            for line_id in page:
+                pipeline.lindex(self._keys.deliveries(line_id), 0)
             answers: list[bytes | None] = await pipeline.execute()
-            found.update({bot_id: waiting_of(raw) if raw else None for bot_id, raw in zip(page, answers, strict=True)})
+            found.update({line: waiting_of(raw) if raw else None for line, raw in zip(page, answers, strict=True)})
         return found
 
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
-        """The webhook was delivered. Returns whether its bot has another one. Idempotent, like the other methods."""
+        """The webhook was delivered. Returns whether another one waits in its queue. Idempotent, like the others."""
         delivery = waiting.delivery
         noted_as = _NOTED.get(delivery.event, "")
-        return await self._done(delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
+        return await self._done(delivery.line, delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
 
-    async def clear(self, bot_id: str) -> bool:
+    async def clear(self, line_id: str) -> bool:
         """Remove an empty queue from the due ones. Returns whether the queue is not empty after all."""
-        return await self._done(bot_id, "", 0, b"", "")
+        return await self._done(line_id, "", "", 0, b"", "")
 
     async def failed(self, waiting: Waiting, attempt: Attempt, next_at: float) -> None:
         """The attempt failed; the next one is at `next_at` (epoch seconds)."""
         delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_failed(
-            line=k.deliveries(delivery.bot_id),
+            line=k.deliveries(delivery.line),
             due=k.webhooks_due,
             log=k.delivery_log(delivery.bot_id),
-            bot_id=delivery.bot_id,
+            line_id=delivery.line,
             id=delivery.id,
             attempts=attempt.attempt,
             next_at=next_at,
@@ -130,14 +130,14 @@ class Deliveries:
         await self._run([call])
 
     async def bury(self, waiting: Waiting, attempt: Attempt, reason: str, now: float) -> bool:
-        """The webhook is given up for `reason`. Returns whether its bot has another one."""
+        """The webhook is given up for `reason`. Returns whether another one waits in its queue."""
         delivery, k = waiting.delivery, self._keys
         call = scripts.deliver_bury(
-            line=k.deliveries(delivery.bot_id),
+            line=k.deliveries(delivery.line),
             due=k.webhooks_due,
             log=k.delivery_log(delivery.bot_id),
             dead=k.webhooks_dead,
-            bot_id=delivery.bot_id,
+            line_id=delivery.line,
             id=delivery.id,
             now=now,
             life_s=self._life_s,
@@ -148,16 +148,17 @@ class Deliveries:
         (has_next,) = await self._run([call])
         return has_next
 
-    async def _done(self, bot_id: str, id: str, now: float, entry: bytes, noted_as: str) -> bool:
+    async def _done(self, line_id: str, bot_id: str, id: str, now: float, entry: bytes, noted_as: str) -> bool:
         k = self._keys
         call = scripts.deliver_done(
-            line=k.deliveries(bot_id),
+            line=k.deliveries(line_id),
             due=k.webhooks_due,
             log=k.delivery_log(bot_id),
             bot=k.bot(bot_id),
             noted=k.noted,
             keep=self._keep_noted,
             bot_id=bot_id,
+            line_id=line_id,
             id=id,
             now=now,
             life_s=self._life_s,

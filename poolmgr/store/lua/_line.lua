@@ -14,11 +14,11 @@ local function log_attempt(log, entry, life_s)
 end
 
 -- Remove the first webhook. Then the next one is due, or the queue is empty. Answers whether there is a next one.
-local function move_up(line, due, bot_id, now)
+local function move_up(line, due, line_id, now)
   if redis.call('EXISTS', line) == 0 then
-    redis.call('ZREM', due, bot_id)
+    redis.call('ZREM', due, line_id)
     return 0
   end
-  redis.call('ZADD', due, now, bot_id)
+  redis.call('ZADD', due, now, line_id)
   return 1
 end

@@ -7,4 +7,4 @@ if head then
   redis.call('EXPIRE', dead, STREAM_LIFE_S)
   log_attempt(log, entry, life_s)
 end
-return move_up(line, due, bot_id, now)
+return move_up(line, due, line_id, now)

@@ -5,4 +5,4 @@ if first_of(line, id) then
   log_attempt(log, entry, life_s)
   if noted_as ~= '' then note_received(bot, noted, keep, bot_id, noted_as) end
 end
-return move_up(line, due, bot_id, now)
+return move_up(line, due, line_id, now)

@@ -4,6 +4,6 @@ if redis.call('XDEL', outbox, entry_id) == 0 then return 0 end
 if #items == 0 then return 1 end
 redis.call('RPUSH', line, unpack(items))
 redis.call('EXPIRE', line, life_s)
-redis.call('ZADD', due, 'NX', now, bot_id)
+redis.call('ZADD', due, 'NX', now, line_id)
 redis.call('EXPIRE', due, life_s)
 return 1

@@ -7,14 +7,15 @@ import msgspec
 from redis.asyncio import Redis
 
 from common.config.settings import Settings
-from common.jobs.outgoing import Delivery
+from common.jobs.outgoing import Delivery, line_of
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.keys import Keys
+from poolmgr.store.scripts import MOST_TRANSCRIPTS
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """A webhook in its bot's queue. `attempts`: so far. `since`: when its time began, epoch seconds."""
+    """A webhook in its queue. `attempts`: so far. `since`: when its time began, epoch seconds."""
 
     delivery: Delivery
     attempts: int
@@ -54,11 +55,18 @@ class Webhooks:
         self._keys = keys
 
     async def waiting(self, bot_id: str) -> tuple[list[Waiting], float | None]:
-        """A bot's queue, and when its first webhook is due (epoch seconds)."""
+        """A bot's queue, then those of transcripts with receivers of their own; and when the first of all these
+        webhooks is due (epoch seconds).
+        """
+        lines = [line_of(bot_id, number) for number in (0, *range(2, MOST_TRANSCRIPTS + 1))]
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.lrange(self._keys.deliveries(bot_id), 0, -1).zscore(self._keys.webhooks_due, bot_id)
-        line, due_at = await pipeline.execute()
-        return [waiting_of(raw) for raw in line], due_at
+        for line_id in lines:
+            pipeline.lrange(self._keys.deliveries(line_id), 0, -1)
+        found: list[list[bytes]]
+        times: list[float | None]
+        *found, times = await pipeline.zmscore(self._keys.webhooks_due, lines).execute()
+        due_at = min((at for at in times if at is not None), default=None)
+        return [waiting_of(raw) for line in found for raw in line], due_at
 
     async def log(self, bot_id: str) -> list[Attempt]:
         """The results of the latest attempts, latest first."""
@@ -71,25 +79,26 @@ class Webhooks:
         return [_letter(entry_id, fields) for entry_id, fields in entries]
 
     async def send_again(self, entry_id: str, now: float, life_s: int, by: By | None = None) -> bool:
-        """Put a dead letter at the end of its bot's queue, as if it were new. Returns False if it does not exist."""
+        """Put a dead letter at the end of its queue, as if it were new. Returns False if it does not exist."""
         k = self._keys
         found: Any = await self._redis.xrange(k.webhooks_dead, entry_id, entry_id)
         if not found:
             return False
         raw: bytes = found[0][1][b"delivery"]
-        bot_id = msgspec.json.decode(raw, type=Delivery).bot_id
+        delivery = msgspec.json.decode(raw, type=Delivery)
         call = scripts.deliver_again(
             dead=k.webhooks_dead,
-            line=k.deliveries(bot_id),
+            line=k.deliveries(delivery.line),
             due=k.webhooks_due,
             outbox=k.outbox,
             actions=k.actions,
             entry_id=entry_id,
-            bot_id=bot_id,
+            bot_id=delivery.bot_id,
+            line_id=delivery.line,
             delivery=raw,
             now=now,
             life_s=life_s,
-            action=fields_of(by, Verb.SEND_AGAIN, entry_id, f"of bot {bot_id}"),
+            action=fields_of(by, Verb.SEND_AGAIN, entry_id, f"of bot {delivery.bot_id}"),
         )
         return await call.run(self._redis)
 

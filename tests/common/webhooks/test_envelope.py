@@ -221,7 +221,9 @@ def test_a_transcript_is_told_of_once_it_is_there(transcribed: str, events: list
 def test_a_transcript_of_a_recording_is_told_of_by_its_name_to_whom_it_was_asked_for() -> None:
     of_recording = {**change("stopped", "everyone_left"), "transcribed": "failed", "why": "busy (429)", "number": "2"}
     [sent] = made_of("1-0", {**of_recording, "callback": "https://else.example/"}, RECORD)
-    assert sent.url == "https://else.example/"
+    assert (sent.url, sent.line) == ("https://else.example/", "b~2"), "in a queue of its own"
+    [of_bot] = made_of("1-0", {**of_recording, "callback": ""}, RECORD)
+    assert (of_bot.url, of_bot.line) == (RECORD["callback_url"], "b")
     [body] = bodies([sent])
     assert (body["event"], body["transcript_id"]) == ("transcription.failed", f"tr-{body['bot_id']}~2")
     assert (body["status_code"], body["status"], body["transcript_status"]) == (500, "error", "failed")

@@ -187,7 +187,36 @@ async def test_a_dead_letter_is_sent_again_once_as_if_it_were_new(
     assert line == [Waiting(webhook(1), 0, NOW + 90_000), Waiting(webhook(2), 0, NOW + 90_001)]
     assert due_at == NOW + 90_000
     told = [fields for _, fields in await redis.xrange(keys.outbox)]
-    assert told == [{b"bot_id": b"b", b"again": letter.entry_id.encode()} for letter in (oldest, newest)]
+    assert told == [{b"bot_id": b"b", b"again": letter.entry_id.encode(), b"line": b"b"} for letter in (oldest, newest)]
+
+
+async def test_a_transcript_with_a_receiver_of_its_own_waits_in_a_line_of_its_own(
+    redis: Any, keys: Keys, put: Put, deliveries: Deliveries, letters: Webhooks
+) -> None:
+    of_transcript = msgspec.structs.replace(webhook(1, "transcription.processed"), number=2)
+    entry_id = await redis.xadd(keys.outbox, {"bot_id": "b"})
+    await deliveries.put([(entry_id, of_transcript.line, [of_transcript])], NOW - 1)
+    await put(2)
+    assert await deliveries.due() == {"b~2": NOW - 1, "b": NOW}
+    line, due_at = await letters.waiting("b")
+    assert ([each.delivery.id for each in line], due_at) == (["evt_2", "evt_1"], NOW - 1)
+    dead = (await deliveries.heads(["b~2"]))["b~2"]
+    assert dead
+    await deliveries.failed(dead, attempt(dead), NOW + 900)
+    assert await deliveries.due() == {"b~2": NOW + 900, "b": NOW}, "the bot's goes on"
+    first = await head(deliveries)
+    assert not await deliveries.done(first, attempt(first, "200"), NOW)
+    assert not await deliveries.bury(dead, attempt(dead), "too_old", NOW)
+    assert (await deliveries.due(), await letters.waiting("b")) == ({}, ([], None))
+    assert [each.outcome for each in await letters.log("b")] == ["500", "200", "500"]
+    (letter,) = await letters.dead(most=1)
+    assert await letters.send_again(letter.entry_id, NOW, 600)
+    assert await deliveries.due() == {"b~2": NOW}
+    [(_, told)] = await redis.xrange(keys.outbox)
+    assert told[b"line"] == b"b~2"
+    [again] = (await letters.waiting("b"))[0]
+    assert not await deliveries.done(again, attempt(again, "200"), NOW)
+    assert await deliveries.due() == {}
 
 
 async def test_two_operators_at_once_send_it_once(put: Put, deliveries: Deliveries, letters: Webhooks) -> None:
