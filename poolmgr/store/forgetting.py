@@ -8,7 +8,7 @@ from common.jobs.record import Record
 from poolmgr.store import answers, scripts
 from poolmgr.store.actions import By, Verb, fields_of
 from poolmgr.store.keys import Keys
-from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S
+from poolmgr.store.lives import DELETED_MARK_LIFE_S, RETENTION_LIFE_S
 from poolmgr.store.reading.evidence import keys_of
 
 
@@ -68,5 +68,5 @@ async def keep_mark(redis: Redis, keys: Keys, bot_id: str, now: float) -> None:
 async def _look_for_mark(redis: Redis, keys: Keys, bot_id: str, now: float, *, only_new: bool) -> None:
     pipeline: Any = redis.pipeline(transaction=False)
     pipeline.zadd(keys.recordings_expiring, {bot_id: now + DELETED_MARK_LIFE_S}, nx=only_new)
-    pipeline.expire(keys.recordings_expiring, INDEX_LIFE_S)
+    pipeline.expire(keys.recordings_expiring, RETENTION_LIFE_S)
     await pipeline.execute()

@@ -11,6 +11,11 @@ GRACE_S: Final = DAY_S
 INDEX_LIFE_S: Final = 400 * DAY_S
 """How long an index lives after its last new bot. Longer than any bot: a bot may be scheduled a year ahead."""
 
+RETENTION_LIFE_S: Final = 4400 * DAY_S
+"""How long the index of what is to be deleted from the store lives after it was last written: longer than anything is
+kept, ten years by a job and 4,000 days by the fleet.
+"""
+
 ACTIONS_LIFE_S: Final = 400 * DAY_S
 """How long the log of actions is kept after its latest entry."""
 

@@ -15,7 +15,13 @@ from common.wire.messages import BotRecorded, Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, Assign, End, Enqueue, NoteRecorded, Why
 from poolmgr.store.leader.recordings import DueRecordings
-from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S
+from poolmgr.store.lives import (
+    DELETED_MARK_LIFE_S,
+    INDEX_LIFE_S,
+    MADE_WITHIN_S,
+    RETENTION_LIFE_S,
+    TAKEN_OVER_AFTER_S,
+)
 from tests.store.conftest import NOW
 from tests.store.model import DAY_S, HOUR_S, OnRedis, break_script, finds_fault, run
 
@@ -98,7 +104,7 @@ class Recordings(OnRedis):
 
     def is_kept(self, since: float) -> None:
         self.plain.scores[self.keys.recordings_expiring]["b1"] = since + KEPT_S
-        self.plain.ends_in(self.keys.recordings_expiring, INDEX_LIFE_S + KEPT_S)
+        self.plain.ends_in(self.keys.recordings_expiring, RETENTION_LIFE_S)
 
     @rule(later_s=st.sampled_from([60, HOUR_S, HOUR_S, 31 * DAY_S]))
     def time_passes(self, later_s: int) -> None:
@@ -133,7 +139,7 @@ class Recordings(OnRedis):
             self.status = "expired"
             if marked:
                 expiring[bot_id] = self.now + DELETED_MARK_LIFE_S
-                self.plain.ends_in(self.keys.recordings_expiring, INDEX_LIFE_S)
+                self.plain.ends_in(self.keys.recordings_expiring, RETENTION_LIFE_S)
             else:
                 expiring.pop(bot_id)
 

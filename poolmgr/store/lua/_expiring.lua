@@ -5,5 +5,5 @@ local function expire_recording(expiring, bot, bot_id, stamp, retention_s)
   local keep_s = hours and hours * HOUR_S or tonumber(retention_s)
   if keep_s <= 0 then return end
   redis.call('ZADD', expiring, stamp + keep_s, bot_id)
-  redis.call('EXPIRE', expiring, math.ceil(keep_s) + INDEX_LIFE_S)
+  redis.call('EXPIRE', expiring, RETENTION_LIFE_S)
 end

@@ -2,7 +2,7 @@
 -- when the store keeps the mark that it was deleted; 0: that is gone, too.
 if tonumber(until_at) > 0 then
   redis.call('ZADD', expiring, until_at, bot_id)
-  redis.call('EXPIRE', expiring, INDEX_LIFE_S)
+  redis.call('EXPIRE', expiring, RETENTION_LIFE_S)
 else
   redis.call('ZREM', expiring, bot_id)
 end

@@ -17,7 +17,13 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.recordings import DueRecordings, Unmade
 from poolmgr.store.leader.transcriptions import DueTranscriptions
-from poolmgr.store.lives import DELETED_MARK_LIFE_S, INDEX_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S, VM_LIFE_S
+from poolmgr.store.lives import (
+    DELETED_MARK_LIFE_S,
+    MADE_WITHIN_S,
+    RETENTION_LIFE_S,
+    TAKEN_OVER_AFTER_S,
+    VM_LIFE_S,
+)
 from poolmgr.store.reading.views import Views
 from poolmgr.store.story import EXPIRED, TAKEN_OVER, UNMADE, Entry, What
 from poolmgr.telling.narrative import sentence
@@ -332,7 +338,23 @@ async def test_the_mark_of_a_bot_that_a_client_deleted_is_looked_at_when_its_tim
     await expect_mark(redis, keys, "b1", NOW + 5)
     until = NOW + DELETED_MARK_LIFE_S
     assert (await due.over(until - 1), await due.over(until)) == ([], ["b1"])
-    assert INDEX_LIFE_S - 60 < await redis.ttl(keys.recordings_expiring) <= INDEX_LIFE_S
+
+
+async def test_what_is_kept_for_ten_years_is_deleted_then_however_little_is_recorded_meanwhile(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueRecordings
+) -> None:
+    hours, now = 87_600.0, NOW + 9999
+    for bot_id, kept_for in (("b1", hours), ("b2", 0.5)):
+        accept = replace(ACCEPT, bot_id=bot_id, job=replace(JOB, recording_hours=kept_for))
+        join = replace(ASSIGN.join, bot_id=bot_id)
+        recorded = [NoteRecorded(replace(each, bot_id=bot_id)) for each in (BEGAN, FINISHED)]
+        await ledger.apply([accept, replace(ASSIGN, join=join), *recorded, replace(ENDED, bot_id=bot_id)], NOW)
+    left = [await redis.ttl(keys.recordings_expiring)]
+    await due.note_deleted("b2", now)
+    left.append(await redis.ttl(keys.recordings_expiring))
+    await keep_mark(redis, keys, "b3", now)
+    left.append(await redis.ttl(keys.recordings_expiring))
+    assert all(hours * 3600 < each <= RETENTION_LIFE_S for each in left), left
 
 
 @pytest.mark.parametrize("job", [JOB, replace(JOB, recording_hours=0.5)], ids=["as the fleet says", "as the job says"])
