@@ -176,7 +176,7 @@ def _row(
         "config": {"language": language} if language else {},
         "download_urls": links if is_there else None,
     }
-    return {**row, "reason": why} if why else row
+    return {**row, "reason": why} if why and status != "Success" else row
 
 
 async def transcribe(call: Call) -> Answer:

@@ -16,6 +16,7 @@ from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, U
 from common.wire.vocabulary import Reason
 from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions
 from poolmgr.store.lives import MADE_WITHIN_S
+from poolmgr.store.transcriptions import Transcription
 from tests.api.conftest import World
 
 MADE = Minutes(
@@ -247,6 +248,13 @@ async def test_a_transcript_that_is_made_of_the_recording_names_who_makes_it(wor
     async with world.serving() as call:
         [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
         assert (row["provider"], row["status"]) == ("openai", "Processing")
+        failed = Transcription("openai", iso(0.0), "processed", captions=CAPTIONS, why="unauthorized (401)")
+        await world.redis.hset(world.keys.transcriptions("b1"), "1", msgspec.json.encode(failed))
+        await world.redis.expire(world.keys.transcriptions("b1"), 60)
+        by_captions = {"transcript_status": "processed", "transcript_by": CAPTIONS}
+        await world.redis.hset(world.keys.bot("b1"), mapping=by_captions)
+        [row] = (await call("GET", "/bots/b1/transcriptions")).body["transcriptions"]
+        assert (row["provider"], row["status"], "reason" in row) == (CAPTIONS, "Success", False)
 
 
 async def test_what_cannot_be_transcribed_is_refused_with_what_to_change(world: World, tmp_path: Path) -> None:
