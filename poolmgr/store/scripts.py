@@ -371,7 +371,7 @@ def await_no_transcript(*, bot: Key, transcriptions: Key, due: Key, bot_id: str)
 
 @SCRIPTS.script("task", FENCE)
 def put_off_transcription(
-    *, transcriptions: Key, due: Key, bot_id: str, number: int, attempt: int, stamp: float, asked: bytes
+    *, transcriptions: Key, due: Key, bot_id: str, number: int, stamp: float, asked: bytes
 ) -> bool: ...
 
 
@@ -386,7 +386,6 @@ def conclude_transcription(
     expiring: Key,
     bot_id: str,
     number: int,
-    attempt: int,
     at: str,
     stamp: float,
     asked: bytes,

@@ -292,6 +292,35 @@ async def test_words_that_come_after_all_stay_where_the_provider_that_the_job_wi
     assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
 
 
+async def test_words_that_come_while_the_provider_is_at_work_stay_if_it_fails_just_then(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
+) -> None:
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    early = await due.under_way("b1")
+    assert early
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
+    await due.put_off(early, NOW + 500, why="busy (429)")
+    assert await due.due(NOW + 90, 5) == ["b1"]
+    assert await due.conclude(early, NOW + 90, why="unauthorized (401)") is Concluded.SUPERSEDED
+    one = await due.under_way("b1")
+    assert one
+    assert await due.conclude(one, NOW + 95, why="unauthorized (401)") is Concluded.NOTED
+    assert await redis.hget(keys.bot("b1"), "transcript_status") == b"processed"
+
+
+async def test_what_a_provider_has_made_takes_the_place_of_words_that_came_meanwhile(
+    redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
+) -> None:
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    one = await due.under_way("b1")
+    assert one
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
+    assert await due.conclude(one, NOW + 90, utterances=4) is Concluded.NOTED
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", b"deepgram"]
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 async def test_one_that_is_asked_for_while_that_of_the_job_is_awaited_is_made_besides_it(
     redis: Any, keys: Keys, due: DueTranscriptions, asked: Transcriptions, is_heard: bool

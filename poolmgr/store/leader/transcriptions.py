@@ -34,8 +34,9 @@ class UnderWay(NamedTuple):
 
 
 class Concluded(StrEnum):
-    """What became of the end of a transcript. `superseded`: a later attempt of its bot has another one, or none yet.
-    `forgotten`: the bot's record is gone. `over`: so is the time of its recording.
+    """What became of the end of a transcript. `superseded`: a later attempt of its bot has another one, or none yet; or
+    captions have come while this one failed, and it is looked at anew. `forgotten`: the bot's record is gone. `over`:
+    so is the time of its recording.
     """
 
     NOTED = "noted"
@@ -87,7 +88,6 @@ class DueTranscriptions:
             due=k.transcriptions_due,
             bot_id=bot_id,
             number=one.number,
-            attempt=one.what.attempt,
             stamp=until,
             asked=msgspec.json.encode(later),
         )
@@ -109,7 +109,6 @@ class DueTranscriptions:
             expiring=k.recordings_expiring,
             bot_id=bot_id,
             number=one.number,
-            attempt=what.attempt,
             at=iso(now),
             stamp=now,
             asked=msgspec.json.encode(last),

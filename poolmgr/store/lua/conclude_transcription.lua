@@ -1,15 +1,15 @@
 -- A transcript of a bot's recording, of that attempt, was made (`became` is `processed`), or was given up (`skipped`,
 -- `failed`), with `why`; where that leaves one of captions, `became` is `processed`, too. The transcript that its job asked for (number 1) also
 -- sets the record's `transcript_status`, and `by`, the provider. `callback`: a further address for the webhook, besides
--- callback_url. Answers `noted`; `forgotten`: the bot's record is gone; `superseded`: a later attempt has another transcript,
--- or none yet; `over`: it was made, and the time of the recording was over by then, `stamp`: it stays due, to be deleted and
+-- callback_url. Answers `noted`; `forgotten`: the bot's record is gone; `superseded`: it is no longer the one that was to
+-- be made; `over`: it was made, and the time of the recording was over by then, `stamp`: it stays due, to be deleted and
 -- given up.
 local state, manifest_status = unpack(redis.call('HMGET', bot, 'state', 'manifest_status'))
 if not state then
   redis.call('ZREM', due, bot_id)
   return 'forgotten'
 end
-if not is_current(transcriptions, number, attempt) then return 'superseded' end
+if not is_current(transcriptions, number, asked) then return 'superseded' end
 local until_at = tonumber(redis.call('ZSCORE', expiring, bot_id) or 'inf')
 local is_over = manifest_status == 'expired' or (state == STOPPED and until_at <= tonumber(stamp))
 if why == '' and is_over then return 'over' end
