@@ -309,7 +309,7 @@ async def test_who_does_not_answer_is_not_waited_for(amazon: Amazon) -> None:
     began = time.monotonic()
     with pytest.raises(ProviderError, match=r"Amazon did not answer within 1 s|cannot ask Amazon: ReadTimeoutError"):
         await aws.look()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     await aws.close()
 
 

