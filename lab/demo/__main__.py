@@ -1,8 +1,8 @@
 """`./dev demo`: shows the main job on real parts, as it happens.
 
 With --once it is also a check: it ends by itself, and with 0 only if every bot was in the meeting and received the
-other participant's audio, one of them recorded it, the pool was back at its target, and nothing was left running, or on
-disk but that recording.
+other participant's audio, one of them recorded it, the words that were spoken are in its transcript, the pool was back
+at its target, and nothing was left running, or on disk but that recording.
 """
 
 import asyncio
@@ -32,10 +32,13 @@ from common.runtime.recordings.store import Store
 from common.runtime.redis.client import connect
 from common.runtime.waiting import pause, stop_on_signals
 from common.wire import manifest
+from common.wire.minutes import TRANSCRIPT
 from lab.demo.stage import DemoStage
+from lab.demo.words import MOST_WRONG, wrong
 from lab.parts import StageError
-from poolmgr.store.keys import Keys
+from lab.speech import voice
 from poolmgr.store.reading.views import Views, VmView
+from poolmgr.store.transcriptions import OF_JOB, PROCESSED, Transcriptions
 from worker.chromium.process import BrowserError
 
 MIN_IDLE = 2
@@ -43,8 +46,10 @@ JOBS = 4
 _OVER_HTTP = 3  # the last one; the others come by LPUSH
 _DEADLINE_S = 90.0
 _NAMES = ("Notes for Ana", "Notes for Ben", "Notes for Cleo", "Notes for Dina")
-_RECORDED_S = 3.0
+_PERSON = "Ada"
+_TRANSCRIPT = {"transcript": {"provider": {"whisper": {"language": "en"}}}}
 _QUIET_DBFS = -60.0
+_SHOWN = 4
 _REQUEST = aiohttp.ClientTimeout(total=10.0)
 
 
@@ -76,13 +81,13 @@ class Show:
     def headline(self, text: str) -> None:
         self._console.print(f"\n{text}", style="bold", markup=False)
 
-    async def until(self, what: str, done: Callable[[], bool]) -> None:
+    async def until(self, what: str, done: Callable[[], bool], within_s: float = _DEADLINE_S) -> None:
         """Wait until `done`. Raises: Failed at the deadline, StageError when a part died."""
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = time.monotonic() + within_s
         while not done():
             self._stage.parts.check()
             if time.monotonic() > deadline:
-                raise Failed(f"{what}: not within {_DEADLINE_S:.0f} s")
+                raise Failed(f"{what}: not within {within_s:.0f} s")
             await asyncio.sleep(0.02)
 
     async def tell_bots(self, after: str) -> None:
@@ -114,6 +119,7 @@ class Show:
         job: dict[str, Any] = {"meeting_link": self._stage.meeting_link, "bot_name": _NAMES[number], "bot_id": bot_id}
         job["audio_required"] = number == 0  # the others would only take time
         if number == 0:
+            job["recording_config"] = _TRANSCRIPT
             self._zero = time.time()
         self.pushed_at[bot_id] = time.time()
         if number < _OVER_HTTP:
@@ -162,8 +168,10 @@ class Show:
             table.add_row(self._names[bot_id], *(f"{ms:.0f}" for ms in times), str(record.audio_packets_received))
         self._console.print(table)
 
-    async def print_recording(self, stage: DemoStage, bot_id: str) -> None:
-        """Print how loud both channels of the finished file are, and where it is. Raises: Failed when one is silent."""
+    async def print_recording(self, stage: DemoStage, bot_id: str) -> float:
+        """Print how loud both channels of the finished file are, and where it is. Returns how long it lasts, in
+        seconds. Raises: Failed when one is silent.
+        """
         store = Store(stage.capture)
         try:
             made = await manifests.find(store, bot_id)
@@ -179,13 +187,33 @@ class Show:
         levels = f"left {left:.1f} dBFS, right {right:.1f} dBFS, measured on the finished file"
         self.say("recording", f"{sound.duration_s:.1f} s, {levels}, {count(len(made.gaps), 'gap')}", "magenta")
         self.say("it lies in", str(store.path(f"{manifest.folder(bot_id, made.attempt)}/{sound.path}")), "magenta")
+        return sound.duration_s
+
+    async def print_words(self, stage: DemoStage, record: Record) -> None:
+        """Print who said what in the recording, and how much of it is right. Raises: Failed when too little is."""
+        store = Store(stage.capture)
+        try:
+            made = await manifests.find_minutes(store, record.bot_id, TRANSCRIPT)
+        finally:
+            store.close()
+        said = made.utterances if made else []
+        for one in said[:_SHOWN]:
+            self.say(one.speaker or "somebody", f'"{one.text}"', "magenta")
+        if len(said) > _SHOWN:
+            self.say("", f"and {count(len(said) - _SHOWN, 'more utterance')}", "magenta")
+        of, faults = len(voice.words(voice.SENTENCE)), wrong(said, _PERSON)
+        understood = f"{of - faults} of the {of} words that {_PERSON} repeats"
+        if faults > MOST_WRONG:
+            raise Failed(f"only {understood} are understood")
+        took_s = epoch(record.transcribed_at) - epoch(record.files_at)
+        self.say("understood", f"{understood}, {took_s:.1f} s after the recording was there", "magenta")
 
 
 async def perform(stage: DemoStage, *, once: bool) -> None:
     """Run the whole demo. Raises, in a group: Failed, Stopped, StageError, and errors of the browser and of Redis."""
     stop = stop_on_signals()
     redis = connect(RedisSettings(url=stage.parts.redis_url))
-    views = Views(redis, Keys("poolmgr"))
+    views, transcriptions = Views(redis, stage.parts.keys), Transcriptions(redis, stage.parts.keys)
     show = Show(stage, views)
     idle = 0
 
@@ -204,8 +232,9 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
                 group.create_task(show.tell_pool(note_idle), name="pool"),
             ]
             await show.until(f"{MIN_IDLE} workers warm", lambda: idle == MIN_IDLE)
-            browser, person = await stage.bring_in_person(playwright, "Ada")
-            show.say("Ada", "is in the meeting with microphone and camera, lets everybody in")
+            ada = await stage.bring_in_person(playwright, _PERSON)
+            show.say(_PERSON, "is in the meeting with microphone and camera, lets everybody in")
+            show.say(_PERSON, f'repeats: "{voice.SENTENCE}"')
             show.headline(
                 f"2. {_OVER_HTTP} jobs by redis-cli LPUSH, one over HTTP; {MIN_IDLE} browsers are warm, the others wait"
             )
@@ -213,9 +242,13 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
             records = await _all_are(
                 views, bot_ids, show, "in the meeting, receiving audio", lambda bot: bot.audio_packets_received > 0
             )
-            await _all_are(views, bot_ids[:1], show, "recording", lambda bot: bot.audio_status == "recording")
-            show.say(_NAMES[0], f"records what it hears, for {_RECORDED_S:.0f} s at least")
-            await asyncio.sleep(_RECORDED_S)
+            recording = await _all_are(
+                views, bot_ids[:1], show, "recording", lambda bot: bot.audio_status == "recording"
+            )
+            recorded_s = 2 * ada.repeats_s  # whenever it begins, one sentence is whole
+            show.say(_NAMES[0], f"records what it hears, for {recorded_s:.0f} s at least")
+            until = epoch(recording[bot_ids[0]].recording_at) + recorded_s
+            await show.until("a whole sentence", lambda: time.time() > until)
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
             show.print_times(records)
             if not once:
@@ -223,13 +256,16 @@ async def perform(stage: DemoStage, *, once: bool) -> None:
                 await _let_the_user_look(stage, show, stop)
                 stop.clear()
                 watching = group.create_task(_raise_when(stop), name="Ctrl-C, once more")
-            show.headline("3. Ada ends the meeting for everyone; the pool comes back")
-            await _end_meeting(person)
+            show.headline(f"3. {_PERSON} ends the meeting for everyone; the pool comes back")
+            await _end_meeting(ada.page)
             await _all_have_left(views, bot_ids, show)
-            await show.print_recording(stage, bot_ids[0])
+            await ada.browser.close()
+            lasts_s = await show.print_recording(stage, bot_ids[0])
             await show.tell_receiver(bot_ids[_OVER_HTTP])
+            show.say("words", "faster-whisper makes them of the recording, on this machine", "magenta")
+            record = await _has_words(views, transcriptions, bot_ids[0], show, within_s=_DEADLINE_S + lasts_s)
+            await show.print_words(stage, record)
             await show.until(f"the pool back at {MIN_IDLE} idle", lambda: idle == MIN_IDLE)
-            await browser.close()
             for task in (watching, *telling):
                 task.cancel()
     finally:
@@ -280,6 +316,27 @@ async def _all_have_left(views: Views, bot_ids: list[str], show: Show) -> None:
         raise Failed(f"the host ended the meeting, but the records say {reasons}")
 
 
+async def _has_words(
+    views: Views, transcriptions: Transcriptions, bot_id: str, show: Show, *, within_s: float
+) -> Record:
+    """The bot's record, once the transcript of its job is made. Raises: Failed when that fails, or takes too long."""
+    record: Record | None = None
+
+    async def look() -> None:
+        nonlocal record
+        while True:
+            made = (await transcriptions.all(bot_id)).get(OF_JOB)
+            if made and made.status == PROCESSED:
+                record = await views.bot(bot_id)
+            elif made and made.why:
+                raise Failed(f"no words were made of the recording of {bot_id}: {made.why}")
+            await asyncio.sleep(0.05)
+
+    await while_looking(look(), show.until("words of the recording", lambda: record is not None, within_s))
+    assert record
+    return record
+
+
 async def while_looking(look: Coroutine[Any, Any, None], wait: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(look, name="look")
@@ -308,8 +365,10 @@ async def _end_meeting(person: Page) -> None:
 @click.option("--once", is_flag=True, help="End by itself; exit 0 only if every promise was seen to be kept.")
 def main(once: bool) -> None:
     """Show the main job: warm browsers, jobs by redis-cli LPUSH and over HTTP, a real WebRTC meeting, its recording,
-    webhooks.
+    the words of it, webhooks.
     """
+    if without := voice.missing():
+        raise click.ClickException(f"there is no {without}; ./dev setup installs it")
     stage = DemoStage(min_idle=MIN_IDLE, max_workers=MIN_IDLE + JOBS)
     faults: list[str] = []
     stopped = False
@@ -342,8 +401,9 @@ def main(once: bool) -> None:
         click.echo("   nothing. Stopped before the end, so nothing was shown to hold.")
         sys.exit(130)
     click.secho(
-        f"   nothing but the recording. All {JOBS} bots were in the meeting, received Ada's audio, one"
-        f" recorded it, the pool came back to {MIN_IDLE}, and the receiver of webhooks was told.",
+        f"   nothing but the recording. All {JOBS} bots were in the meeting, received {_PERSON}'s audio, one"
+        f" recorded it, her words were understood, the pool came back to {MIN_IDLE}, and the receiver of webhooks was"
+        " told.",
         fg="green",
     )
 

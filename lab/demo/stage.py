@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from playwright.async_api import Browser, Page, Playwright
 
@@ -21,16 +21,28 @@ from common.config.settings import CaptureSettings
 from lab.parts import StageError, browser
 from lab.parts.ports import free_ports
 from lab.parts.stage import Stage
+from lab.speech import voice
 
 _RECEIVER = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
 _PROBED_EVERY_S = 45.0
 _DRAIN_S = 3.0  # after this time bots that are still in a meeting are asked to leave
+_WORDS_A_MINUTE: Final = 175  # so that a whole sentence is soon recorded
+_PAUSE_S: Final = 1.2
+
+
+class Person(NamedTuple):
+    """Somebody in the meeting. `repeats_s`: how long the sentence takes that their microphone repeats, with a pause."""
+
+    browser: Browser
+    page: Page
+    repeats_s: float
 
 
 class DemoStage:
     """The demo's parts. `parts`: Redis, the manager, one agent and the others, as processes. `capture`: where
-    recordings go. `watched`: the dashboards need data. So the agent serves its metrics, the manager probes the room, a
-    bot may be sent to a host that does not answer (`silent_link`), and nothing is recorded.
+    recordings go, of which the offline engine makes words. `watched`: the dashboards need data. So the agent serves its
+    metrics, the manager probes the room, a bot may be sent to a host that does not answer (`silent_link`), and nothing
+    is recorded.
     """
 
     def __init__(self, *, min_idle: int, max_workers: int, watched: bool = False) -> None:
@@ -44,7 +56,8 @@ class DemoStage:
         self.receiver = f"http://127.0.0.1:{self._receiver_port}"
         self.token = f"pm_{secrets.token_urlsafe(32)}"
         self._secret = f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
-        self.capture = CaptureSettings(store=tempfile.mkdtemp(prefix="poolmgr-recordings-"))
+        # Watched bots come and go all the time, and recording takes most of a machine.
+        self.capture = CaptureSettings(store="" if watched else tempfile.mkdtemp(prefix="poolmgr-recordings-"))
         token = {"name": "demo", "sha256": hashlib.sha256(self.token.encode()).hexdigest()}
         webhooks = {"secrets": [self._secret], "allow_http": True, "allowed_networks": ["127.0.0.0/8"]}
         sections: dict[str, dict[str, Any]] = {
@@ -56,10 +69,11 @@ class DemoStage:
             "worker": {"vm_id": "demo-vm", "drain_timeout_s": _DRAIN_S},
         }
         if watched:
-            del sections["capture"]  # bots come and go all the time, and recording takes most of a machine
             sections["meetings"]["room_hosts"].append(silent)
             sections["worker"]["metrics_listen"] = self.agent_metrics
             sections["probes"] = {"every_s": _PROBED_EVERY_S, "links": [{"name": "room", "link": self.meeting_link}]}
+        else:
+            sections["transcription"] = {"whisper_model": str(voice.model())}
         self.parts = Stage("demo", sections)
 
     @property
@@ -82,13 +96,21 @@ class DemoStage:
         await parts.start_manager()
         parts.start_agent()
 
-    async def bring_in_person(self, playwright: Playwright, name: str) -> tuple[Browser, Page]:
-        """A browser with a (test tone) microphone and camera whose user is the host and lets everybody in."""
+    async def bring_in_person(self, playwright: Playwright, name: str) -> Person:
+        """Start a browser whose user is the host, lets everybody in, and says a sentence again and again. Raises:
+        StageError, and errors of the browser.
+        """
+        said = self.parts.folder / "said.wav"
+        try:
+            repeats_s = await asyncio.to_thread(voice.speak_again_and_again, said, _WORDS_A_MINUTE, _PAUSE_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StageError(f"cannot make {name}'s voice: {error}") from error
         # A picture that only proves that there is one: the bots' browsers have to decode it, too.
         devices = (
             "--disable-default-apps",
             "--use-fake-device-for-media-stream=fps=5",
             "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={said}",
         )
         # Ctrl-C also reaches Playwright's driver, and must not end it: the parts are stopped in order.
         heedless = {"handle_sigint": False, "handle_sigterm": False, "handle_sighup": False}
@@ -96,7 +118,7 @@ class DemoStage:
         page = await ours.new_page()
         await page.goto(f"{self.host_link}&name={name}&join=1")
         await page.locator("#in-meeting").wait_for(state="visible", timeout=20_000)
-        return ours, page
+        return Person(ours, page, repeats_s)
 
     async def lpush(self, payload: str) -> None:
         """Hand in a job with plain redis-cli, as any client could. Raises: StageError."""

@@ -1,10 +1,11 @@
 """A sentence in a synthetic voice, and which of its words are understood: espeak-ng speaks, and the offline engine
-listens with the model that a package brings. None of the three is part of the set-up.
+listens with the model that a package brings. `./dev setup` installs all three.
 """
 
 import re
 import shutil
 import subprocess
+import wave
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +35,24 @@ def model() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def speak(file: Path) -> None:
+def speak(file: Path, words_a_minute: int = 140) -> None:
     """Write the spoken sentence there, as a WAV. Raises: OSError, subprocess.SubprocessError."""
-    command = [_SPEAKER, "-v", "en-us", "-s", "140", "-w", str(file), SENTENCE]
+    command = [_SPEAKER, "-v", "en-us", "-s", str(words_a_minute), "-w", str(file), SENTENCE]
     subprocess.run(command, check=True, timeout=_SPEAKS_S)
+
+
+def speak_again_and_again(file: Path, words_a_minute: int, pause_s: float) -> float:
+    """Write what a microphone repeats for ever: the sentence, and a pause. Returns how long both last, in seconds.
+    Raises: OSError, subprocess.SubprocessError.
+    """
+    speak(file, words_a_minute)
+    with wave.open(str(file)) as spoken:
+        form, sound = spoken.getparams(), spoken.readframes(spoken.getnframes())
+    pause = bytes(round(pause_s * form.framerate) * form.nchannels * form.sampwidth)
+    with wave.open(str(file), "wb") as repeated:
+        repeated.setparams(form)
+        repeated.writeframes(sound + pause)
+        return repeated.getnframes() / form.framerate
 
 
 async def understood(sound: Path) -> list[str]:
@@ -51,11 +66,13 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
 
 
-def errors(said: Sequence[str], heard: Sequence[str]) -> int:
-    """How many words have to be put in, left out or replaced to make one of the other, at least."""
-    costs = list(range(len(heard) + 1))
+def errors(said: Sequence[str], heard: Sequence[str], *, anywhere: bool = False) -> int:
+    """How many words have to be put in, left out or replaced to make one of the other, at least. `anywhere`: other
+    words may be heard before and after it.
+    """
+    costs = [0] * (len(heard) + 1) if anywhere else list(range(len(heard) + 1))
     for place, word in enumerate(said, start=1):
         before, costs = costs, [place]
         for at, other in enumerate(heard):
             costs.append(min(before[at] + (word != other), before[at + 1] + 1, costs[at] + 1))
-    return costs[-1]
+    return min(costs) if anywhere else costs[-1]

@@ -1,6 +1,7 @@
 """`./dev demo` as its users run it: it keeps its promises, and Ctrl-C takes it down in order whenever it comes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,4 +76,5 @@ def test_ctrl_c_takes_the_demo_down_in_order_at_every_stage(
     assert f"   nothing{verdict}" in told
     assert len(kept) == (code == 0), "what was recorded stays where something was shown"
     assert all(f"it lies in      {path}" in told for path in kept)
+    assert bool(re.search(r'Ada +".+words that Ada repeats', told, re.DOTALL)) == (code == 0)
     assert "Traceback" not in told

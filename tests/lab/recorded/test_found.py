@@ -100,6 +100,8 @@ def test_words_are_wrong_that_have_to_be_put_in_left_out_or_replaced() -> None:
     assert said == ["shall", "we", "begin"]
     for heard, wrong in (("shall we begin", 0), ("shall begin", 1), ("so shall we bin", 2), ("", 3)):
         assert voice.errors(said, heard.split()) == wrong
+    for heard, wrong in (("for next year shall we begin good", 0), ("year shall began good", 2), ("good morning", 3)):
+        assert voice.errors(said, heard.split(), anywhere=True) == wrong
 
 
 @pytest.mark.parametrize("ms_an_hour", [0.0, 40.0, -500.0])
