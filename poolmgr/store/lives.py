@@ -1,4 +1,6 @@
-"""How long unused keys live, in seconds, where no setting says so. The scripts use these constants, too."""
+"""How long unused keys live, in seconds, where no setting says so. The scripts use these constants, too; where they put
+off an end with every bot (_lasting.lua), a key may live a thirty-second less.
+"""
 
 from typing import Final
 

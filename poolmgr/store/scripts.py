@@ -155,7 +155,7 @@ def act(*, actions: Key, action: Pairs) -> bool: ...
 # Bots
 
 
-@SCRIPTS.script("status", FENCE)
+@SCRIPTS.script("lasting", "status", FENCE)
 def accept(
     *,
     taken: Key,

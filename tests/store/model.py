@@ -96,13 +96,21 @@ class Plain:
         self.hashes = defaultdict[str, dict[str, str]](dict)
         self.streams: dict[str, list[dict[str, str]]] = {}
         self._left_s: dict[str, float] = {}
+        self._may_lack_s: dict[str, float] = {}
 
     def add(self, stream: str, **fields: str) -> None:
         self.streams.setdefault(stream, []).append(fields)
 
-    def ends_in(self, key: str, seconds: float) -> None:
+    def ends_in(self, key: str, seconds: float, may_lack_s: float = 0.0) -> None:
         if key in self.held():
-            self._left_s[key] = seconds
+            self._left_s[key], self._may_lack_s[key] = seconds, may_lack_s
+
+    def lasts(self, key: str, seconds: float) -> None:
+        """It ends in so many seconds or a little sooner (_lasting.lua)."""
+        self.ends_in(key, seconds, seconds / 32)
+
+    def may_lack_s(self, key: str) -> float:
+        return self._may_lack_s.get(key, 0.0)
 
     def left_s(self, key: str) -> float | None:
         return self._left_s.get(key)
@@ -215,7 +223,8 @@ class OnRedis(RuleBasedStateMachine):
         passed_s = time.monotonic() - self._began + _ROUNDED_S  # beside other work a run may take a minute
         for key, left in left_s.items():
             due = self.plain.left_s(key)
-            as_due = left is due if left is None or due is None else due - passed_s < left <= due
+            lacks_s = passed_s + self.plain.may_lack_s(key)
+            as_due = left is due if left is None or due is None else due - lacks_s < left <= due
             assert as_due, f"{key} ends in {left} s, not in {due} s"
         self.promises(held)
 

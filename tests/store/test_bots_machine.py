@@ -139,7 +139,7 @@ class Bots(OnRedis):
         for stream in streams:
             ends = stream == self.keys.outbox and told["state"] == BotState.STOPPED  # and nothing of it is waited for
             self.plain.add(stream, bot_id=bot_id, at=iso(at), **told, **({"done": "1"} if ends else {}))
-            self.plain.ends_in(stream, WEEK_S)
+            self.plain.lasts(stream, WEEK_S)
 
     def relate(self, bot_id: str, decision: Any, at: float) -> None:
         """The bot's story is told one thing more."""
@@ -148,7 +148,7 @@ class Bots(OnRedis):
     def order(self, vm_id: str, command: messages.Command, worker: bytes | None = None) -> None:
         workers, commands = self.keys.workers(vm_id), self.keys.commands(vm_id)
         self.plain.add(commands, m=codec.encode(command).decode())
-        self.plain.ends_in(commands, DAY_S)
+        self.plain.lasts(commands, DAY_S)
         if worker:
             assert not isinstance(command, messages.FinishRecording)
             self.plain.hashes[workers][command.worker_id] = worker.decode()
@@ -165,10 +165,10 @@ class Bots(OnRedis):
         self.plain.scores[k.live][accept.bot_id] = accept.at
         for index in (k.all_bots, *(k.index(field, value) for field, value in job.found_by)):
             self.plain.scores[index][accept.bot_id] = accept.at
-            self.plain.ends_in(index, LONG_S)
+            self.plain.lasts(index, LONG_S)
         if job.owner:
             self.plain.sets[k.owned(job.owner)].add(accept.bot_id)
-            self.plain.ends_in(k.owned(job.owner), LONG_S)
+            self.plain.lasts(k.owned(job.owner), LONG_S)
         if job.deduplication_key:
             name = k.deduplication(job.deduplication_key)
             self.plain.strings[name] = accept.bot_id
@@ -528,16 +528,27 @@ FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("accept", "if seen[place] or redis.call('EXISTS', own[place]) == 1 then return 0 end", ""),
+        ("accept", "if redis.call('EXISTS', unpack(records)) > 0 then return 0 end", ""),
         pytest.param("assign", " or tonumber(before) ~= attempt - 1", "", marks=pytest.mark.long),
         ("move", " and tonumber(latest) == attempt", ""),
         pytest.param("revoke", " or tonumber(claimed) == attempt", "", marks=pytest.mark.long),
         ("end", " or state == STOPPED", ""),
         ("end", "redis.call('EXPIRE', bot, record_life_s)", ""),
+        ("accept", "last(all_bots, INDEX_LIFE_S)", ""),
         ("end", FENCE, "if false then"),
         ("reject", " and redis.call('EXISTS', bot) == 0", ""),
     ],
-    ids=["accepted twice", "attempt", "stale news", "claimed", "two ends", "kept for ever", "no fence", "other's bot"],
+    ids=[
+        "accepted twice",
+        "attempt",
+        "stale news",
+        "claimed",
+        "two ends",
+        "kept for ever",
+        "listed for ever",
+        "no fence",
+        "other's bot",
+    ],
 )
 def test_a_script_that_forgets_a_condition_is_found_out(
     redis_server: str, monkeypatch: pytest.MonkeyPatch, script: str, old: str, new: str

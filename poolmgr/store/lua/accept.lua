@@ -1,13 +1,14 @@
 -- Taken jobs become durable bots, all of them or none, and leave the list of taken jobs. If a worker is idle, the same script
 -- assigns the bot: bot, worker and agent learn of it together, and the status stream has both steps.
 -- `bots`: each as MessagePack, with the places of its keys in `own` (leader/acceptance.py says what is in it).
-local new, seen = {}, {}
+local new, seen, records = {}, {}, {}
 for i, packed in ipairs(bots) do
   new[i] = cmsgpack.unpack(packed)
   local place = new[i].bot
-  if seen[place] or redis.call('EXISTS', own[place]) == 1 then return 0 end
-  seen[place] = true
+  if seen[place] then return 0 end
+  seen[place], records[i] = true, own[place]
 end
+if redis.call('EXISTS', unpack(records)) > 0 then return 0 end
 local created, indexes, indexed = {}, {}, {}
 local function add(members, one) members[#members + 1], members[#members + 2] = one.created, one.bot_id end
 for _, one in ipairs(new) do
@@ -32,7 +33,7 @@ for _, one in ipairs(new) do
   if one.owned then
     local owned = own[one.owned]
     redis.call('SADD', owned, bot_id)
-    redis.call('EXPIRE', owned, INDEX_LIFE_S)
+    last(owned, INDEX_LIFE_S)
     redis.call('DEL', own[one.submitted])
   end
   redis.call('LREM', taken, -1, one.payload)
@@ -43,15 +44,15 @@ for _, one in ipairs(new) do
     for _, order in ipairs(given.orders) do redis.call('XADD', commands, '*', 'm', order) end
     -- If all of them are added, the key may be new. If not, it has an end, which the leader puts off once a minute.
     if added * 2 == #given.records then redis.call('EXPIRE', workers, VM_LIFE_S) end
-    redis.call('EXPIRE', commands, VM_LIFE_S)
+    last(commands, VM_LIFE_S)
   end
 end
-redis.call('EXPIRE', status, STREAM_LIFE_S)
+last(status, STREAM_LIFE_S)
 redis.call('ZADD', live, unpack(created))
 redis.call('ZADD', all_bots, unpack(created))
-redis.call('EXPIRE', all_bots, INDEX_LIFE_S)
+last(all_bots, INDEX_LIFE_S)
 for _, place in ipairs(indexes) do
   redis.call('ZADD', own[place], unpack(indexed[place]))
-  redis.call('EXPIRE', own[place], INDEX_LIFE_S)
+  last(own[place], INDEX_LIFE_S)
 end
 return 1

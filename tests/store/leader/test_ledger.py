@@ -38,6 +38,7 @@ from poolmgr.store.leader.ledger import GRACE_S, DisagreementError, Ledger, Reje
 from poolmgr.store.record import accepted as record_of
 from poolmgr.store.record import bot_from, epoch, iso
 from tests.store.conftest import NOW
+from tests.waiting import PATIENCE_S
 
 PAYLOAD = '{"meeting_link":"http://127.0.0.1:8090/r/x","extra":"kept"}'
 JOB = Job(platform="room", meeting_url="http://127.0.0.1:8090/r/x", bot_name="N", payload=PAYLOAD, user_id="u7")
@@ -174,6 +175,30 @@ async def test_a_job_that_finds_a_worker_at_once_is_refused_as_a_whole(
     with pytest.raises(StaleEpochError):
         await ledger.apply([accept("b2"), assign("b2", worker_id="w8")], NOW)
     assert await dump(redis, keys) == before
+
+
+@pytest.mark.parametrize("key", ["status", "all_bots", "platform", "commands", "owned"])
+async def test_a_key_of_many_bots_has_an_end_which_the_next_bot_puts_off_when_some_of_its_life_is_over(
+    redis: Any, keys: Keys, ledger: Ledger, key: str
+) -> None:
+    job = replace(JOB, owner="app")
+    name = {
+        "status": keys.status,
+        "all_bots": keys.all_bots,
+        "platform": keys.index("platform", job.platform),
+        "commands": keys.commands("vm1"),
+        "owned": keys.owned("app"),
+    }[key]
+    await ledger.apply([accept(job=job), assign()], NOW)
+    life_s = await redis.ttl(name)
+    assert life_s > 0
+    for number, (left_s, then_s) in enumerate(
+        [(life_s * 0.98, life_s * 0.98), (life_s * 0.96, life_s), (None, life_s)]
+    ):
+        await (redis.persist(name) if left_s is None else redis.expire(name, int(left_s)))
+        bot_id = f"later{number}"
+        await ledger.apply([accept(bot_id, job), assign(bot_id, worker_id=bot_id)], NOW)
+        assert await redis.ttl(name) == pytest.approx(then_s, abs=PATIENCE_S)
 
 
 async def test_of_many_jobs_at_once_each_becomes_a_bot(redis: Any, keys: Keys, ledger: Ledger) -> None:
