@@ -446,6 +446,12 @@ class BadSettingsError(PoolmgrError, ValueError):
         self.faults = faults
 
 
+def set_by(variable: str) -> tuple[str, str] | None:
+    """Section and key of the setting that a variable of the environment sets. None: it sets none."""
+    section, underscores, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+    return (section, key) if underscores and variable.startswith(ENVIRONMENT_PREFIX) else None
+
+
 def parse(
     toml_text: str, environment: Mapping[str, str] | None = None, credentials: Mapping[str, str] | None = None
 ) -> Settings:
@@ -473,8 +479,8 @@ def parse(
         value = value_of(credential, text)
         values.put(credential.section, credential.key, value, name=f"credential {name}", strict=False)
     for variable, text in (environment or {}).items():
-        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
-            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if setting := set_by(variable):
+            section, key = setting
             values.put(section, key, _from_environment(text), name=variable, strict=False)
     if not faults:
         faults += _contradictions(values)

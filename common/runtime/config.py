@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.config import variables
 from common.config.credentials import CREDENTIALS
-from common.config.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings, parse
+from common.config.settings import ENVIRONMENT_PREFIX, BadSettingsError, Settings, parse, set_by
 from common.runtime.redis.client import url_fault
 
 
@@ -59,13 +59,12 @@ def overriding() -> dict[str, str]:
     """`section.key` -> the credential or the variable of the environment that sets it."""
     found = {str(CREDENTIALS[name]): f"credential {name}" for name, _ in _credential_files()}
     for variable in os.environ:
-        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
-            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            found[f"{section}.{key}"] = variable
+        if setting := set_by(variable):
+            found[".".join(setting)] = variable
     return found
 
 
 def unread() -> list[str]:
     """Variables that look like settings but lack the `__` between section and key, and so are ignored."""
     ours = [variable for variable in sorted(os.environ) if variable.startswith(ENVIRONMENT_PREFIX)]
-    return [variable for variable in ours if "__" not in variable and variable not in variables.ALL]
+    return [variable for variable in ours if not set_by(variable) and variable not in variables.ALL]

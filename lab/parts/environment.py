@@ -4,15 +4,12 @@ import os
 from typing import Final
 
 from common.config import variables
-from common.config.settings import ENVIRONMENT_PREFIX
+from common.config.settings import set_by
 
 CHROMIUM: Final = "POOLMGR_WORKER__CHROMIUM"
 """Stays: it says which browser this machine has."""
 
 
 def without_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name == CHROMIUM or not _is_setting(name)}
-
-
-def _is_setting(variable: str) -> bool:
-    return variable in variables.ALL or (variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable)
+    ours = {name for name in os.environ if name in variables.ALL or set_by(name)} - {CHROMIUM}
+    return {name: value for name, value in os.environ.items() if name not in ours}

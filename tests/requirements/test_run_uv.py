@@ -69,7 +69,10 @@ def test_uv_is_carried_out_with_all_of_it(tmp_path: Path, monkeypatch: pytest.Mo
             command, 3, stdout=f"global.no-index='true'\nglobal.find-links='{tmp_path}'\n"
         )
 
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    for name in ("PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "uv").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(sys, "argv", ["run_uv", "pip", "sync", "dev.txt"])
     with pytest.raises(SystemExit, match="3"):

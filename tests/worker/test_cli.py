@@ -7,15 +7,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from common.runtime.exits import EXIT_USAGE
+from lab.parts.environment import CHROMIUM
 from worker.cli.root import cli
 
 
-def run(*words: str, **environment: str) -> Result:
+def run(*words: str, **environment: str | None) -> Result:
     return CliRunner().invoke(cli, words, env=environment)
 
 
 def test_check_counts_screens_and_popups_for_programs_as_for_people() -> None:
-    told, counted = run("check").stdout, json.loads(run("check", "--json").stdout)
+    told, counted = (run("check", *how, **{CHROMIUM: None}).stdout for how in ((), ("--json",)))
+    counted = json.loads(counted)
     lines = [
         f"{name}: {item['screens']} screens, {item['popups']} popups" for name, item in counted["adapters"].items()
     ]

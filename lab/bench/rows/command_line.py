@@ -14,6 +14,7 @@ from lab.bench.progress import Progress
 from lab.bench.report import Budget, Measurement
 from lab.bench.sample import Contender, Series, ratio, take_turns
 from lab.parts import StageError
+from lab.parts.environment import without_settings
 from lab.parts.stage import ROOT, Stage
 
 _MOST: Final = 1.5  # times; docs: the budgets
@@ -31,7 +32,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     async with Stage("bench", {"pool": {"min_idle": _MIN_IDLE}, "meetings": {"room_hosts": [_ROOM_HOST]}}) as stage:
         await _fill(stage, progress)
         # Compiled files are written where they are missing, as an installation does: the first round, not counted.
-        environment = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {name: text for name, text in without_settings().items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["POOLMGR_CONFIG"] = str(stage.config)
 
         async def start(*command: str) -> list[tuple[float]]:
