@@ -75,6 +75,7 @@ SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
 _SILENT_S: Final = 10.0  # without an answer of Redis; then the status line says that it is not reached
 SWEEP_S: Final = 60.0
+_LONGEST_NUMBERS: Final = "-99999-9999999"  # of a worker's id: the manager's term, and which worker of its VM it is
 ORPHANS_AT_ONCE: Final = 3  # orphans are rare: if a sweep finds many, a fault in the sweep is more likely
 
 
@@ -99,7 +100,7 @@ async def run(settings: Settings) -> None:
     """Run the agent of this VM until a signal ends it.
 
     SIGTERM, SIGINT and SIGHUP drain it: bots stay until their meetings end. A second SIGTERM or SIGINT shortens the
-    drain. A SIGHUP that is ignored (`nohup`) stays so. SIGUSR1 hands over: browsers and meetings stay as they are, for
+    drain. One that is ignored (`nohup`, `&`) stays so. SIGUSR1 hands over: browsers and meetings stay as they are, for
     the agent that is started next.
 
     Raises: CannotStartError.
@@ -113,7 +114,9 @@ async def run(settings: Settings) -> None:
         recorded = Profile.recorded(chromium, settings.worker, settings.capture)
         if recorded:
             find_recording_programs()
-            sound_socket(workers_folder(Path(settings.worker.state_dir)) / f"{_vm_id(settings.worker)}-1-1")
+            sound_socket(
+                workers_folder(Path(settings.worker.state_dir)) / f"{_vm_id(settings.worker)}{_LONGEST_NUMBERS}"
+            )
         if profile.display_size:
             find_xvfb()
         for account in settings.worker.accounts:
@@ -498,7 +501,7 @@ class _Orders:
     def __init__(self) -> None:
         self.stop, self.hurry, self.hand_over, self.any = (asyncio.Event() for _ in range(4))
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in heeded(signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop)
         for signum in heeded(signal.SIGHUP):
             loop.add_signal_handler(signum, self._drain)

@@ -1,4 +1,4 @@
-"""What is understood of the sentence that the demo's person repeats. Pure."""
+"""What is understood of the sentence that the demo's person repeats."""
 
 from collections.abc import Iterable
 from typing import Final

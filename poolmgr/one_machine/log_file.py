@@ -57,8 +57,15 @@ class LogFile:
         """The last lines that are no log events: a program prints them when it cannot start, or dies. On a full disk
         its last ones are lost, and one more says so.
         """
-        is_full = shutil.disk_usage(self._path.parent).free < _FULL_BYTES
-        return (*self._words, *([f"the disk of {self._path.parent} is full"] if is_full else []))
+        return (*self._words, *([f"the disk of {self._path.parent} is full"] if self._disk_is_full() else []))
+
+    def _disk_is_full(self) -> bool:
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        free = disk.f_bavail if os.geteuid() else disk.f_bfree  # some is kept for root
+        return free * disk.f_frsize < _FULL_BYTES
 
     def read(self) -> list[Remark]:
         """The warnings and errors that were logged since the last call."""

@@ -226,7 +226,10 @@ class _Machine:
         program = self._programs[part]
         if part is PartName.MANAGER:
             self._leader_before = self._leader
-            program = with_tokens_of_now(program, self._order)
+            try:
+                program = with_tokens_of_now(program, self._order)
+            except CannotRunError as error:
+                self._tell(news.Warned(part, "error", "tokens_as_before", {"error": str(error)}))
         # The kernel sends the signal at the death of each thread, and a second SIGTERM would end the agent's calls.
         when_we_die = signal.SIGHUP if part is PartName.AGENT else signal.SIGTERM
         try:
@@ -353,12 +356,13 @@ class _Machine:
 
 def with_tokens_of_now(manager: Program, order: Order) -> Program:
     """The manager's program, with the tokens that the configuration has by now. Where that cannot be used any more, the
-    manager says why.
+    manager says why. Raises: CannotRunError.
     """
     try:
-        tokens = token.with_token(token.keep(order.folder), config.load(order.config).api)
-    except (BadSettingsError, CannotRunError):
+        api = config.load(order.config).api
+    except BadSettingsError:
         return manager
+    tokens = token.with_token(token.keep(order.folder), api)
     return manager._replace(environment={**manager.environment, TOKENS: tokens})
 
 

@@ -56,15 +56,25 @@ def test_the_last_words_are_what_is_no_event_without_the_head_of_redis_own_lines
     log.close()
 
 
-def test_a_full_disk_is_told_since_a_part_cannot(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def disk_usage(_: Path) -> SimpleNamespace:
-        return SimpleNamespace(free=4096)
+@pytest.mark.parametrize(("user", "is_full"), [(0, False), (1000, True)], ids=["root", "another"])
+def test_a_full_disk_is_told_since_a_part_cannot(
+    path: Path, monkeypatch: pytest.MonkeyPatch, user: int, is_full: bool
+) -> None:
+    def statvfs(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=0, f_bfree=1000, f_frsize=4096)
 
-    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, "no disk")
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     log = LogFile(path)
     write(log, "Ready to accept connections")
     log.read()
-    assert log.last_words() == ("Ready to accept connections", f"the disk of {path.parent} is full")
+    full = [f"the disk of {path.parent} is full"] if is_full else []
+    assert log.last_words() == ("Ready to accept connections", *full)
+    monkeypatch.setattr(os, "statvfs", fails)
+    assert log.last_words() == ("Ready to accept connections",)
     log.close()
 
 

@@ -73,6 +73,9 @@ def test_a_manager_that_is_started_again_lets_in_whom_the_configuration_names_by
         assert [token.name for token in parse("", now.environment).api.tokens] == names
     file.write_text("[api]\nlisten = 1\n")
     assert with_tokens_of_now(before, order) == before, "it says itself what is wrong"
+    file.write_text(f'[api]\ntokens = [{{ name = "up", sha256 = "{"0" * 64}" }}]\n')
+    with pytest.raises(CannotRunError, match="up"):
+        with_tokens_of_now(before, order)
 
 
 def test_what_a_killed_agent_left_is_swept_with_its_own_settings() -> None:
