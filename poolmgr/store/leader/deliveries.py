@@ -106,7 +106,7 @@ class Deliveries:
     async def done(self, waiting: Waiting, attempt: Attempt, now: float) -> bool:
         """The webhook was delivered. Returns whether another one waits in its queue. Idempotent, like the others."""
         delivery = waiting.delivery
-        noted_as = _NOTED.get(delivery.event, "")
+        noted_as = "" if delivery.number else _NOTED.get(delivery.event, "")
         return await self._done(delivery.line, delivery.bot_id, delivery.id, now, _json(attempt), noted_as)
 
     async def clear(self, line_id: str) -> bool:

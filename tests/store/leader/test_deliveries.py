@@ -212,11 +212,16 @@ async def test_a_transcript_with_a_receiver_of_its_own_waits_in_a_line_of_its_ow
     (letter,) = await letters.dead(most=1)
     assert await letters.send_again(letter.entry_id, NOW, 600)
     assert await deliveries.due() == {"b~2": NOW}
+    await redis.hset(keys.bot("b"), mapping={"state": "stopped", "bot_id": "b"})
+    await redis.expire(keys.bot("b"), 60)
     [(_, told)] = await redis.xrange(keys.outbox)
     assert told[b"line"] == b"b~2"
     [again] = (await letters.waiting("b"))[0]
     assert not await deliveries.done(again, attempt(again, "200"), NOW)
     assert await deliveries.due() == {}
+    assert await redis.hget(keys.bot("b"), "transcript_webhook_received") is None, (
+        "the bot's receiver has taken nothing"
+    )
 
 
 async def test_two_operators_at_once_send_it_once(put: Put, deliveries: Deliveries, letters: Webhooks) -> None:
