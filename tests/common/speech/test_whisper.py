@@ -13,6 +13,8 @@ from common.speech.choice import transcriber
 from common.speech.provider import SpeechError
 from lab.speech.voice import SENTENCE, missing, model, speak, words
 
+pytestmark = pytest.mark.timeout(600)  # at the lowest priority the engine waits for whatever else the machine does
+
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
