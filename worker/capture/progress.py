@@ -451,8 +451,8 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
     known = [*progress.gaps, *at_end]
     add(*(Missed(gap.began_at, gap.ended_at, gap.cause, gap.kind) for gap in found.gaps if gap not in known))
     is_whole = all(gap.began_at == progress.tracks[gap.kind].covered_until for gap in at_end)
-    cause: GapCause = next((gap.cause for gap in at_end if gap.kind != "tracks" and is_whole), "vm_lost")
-    add(Closed(max(ended_at - found.wall_ahead_s, progress.covered_until), cause))
+    told: list[GapCause] = [gap.cause for gap in at_end if gap.kind != "tracks" and is_whole]
+    add(Closed(max(ended_at - found.wall_ahead_s, progress.covered_until), told[0] if told else "vm_lost"))
     return entries
 
 
