@@ -39,7 +39,7 @@ def line(redis: Redis, keys: Keys) -> None:
     redis.rpush(
         keys.deliveries("b-1"), b"2 1800000000 " + delivery(1), b"0 1800000001 " + delivery(2, event="bot.done")
     )
-    redis.zadd(keys.webhooks_due, {"b-1": time.time() + 3600})
+    redis.zadd(keys.webhooks_due, {"b-1": time.time() + 3630})
     for number, outcome in ((1, "500"), (2, "timeout")):
         attempt = Attempt("evt_1", "bot.joining", number, "2027-01-15T08:00:00.000000Z", 0.25, outcome, "hooks.example")
         redis.lpush(keys.delivery_log("b-1"), msgspec.json.encode(attempt))
