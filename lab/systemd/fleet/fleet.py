@@ -119,6 +119,11 @@ class Fleet:
         found = self.ask(primary, "HGETALL", self.beside.keys.bot(bot_id)) if primary else None
         return found or {}
 
+    def story(self, bot_id: str) -> str:
+        """Its entries, as Redis has them."""
+        primary = self.primary()
+        return "\n".join(self.ask(primary, "LRANGE", self.beside.keys.story(bot_id), 0, -1) or ()) if primary else ""
+
     def state(self, bot_id: str) -> str:
         return self.bot(bot_id).get("state", "")
 

@@ -22,6 +22,7 @@ SCENES: Final = {
     "leader-cable": Scene("the cable of the leading manager's machine is out for a minute", cables.of_leader),
     "both-cable": Scene("the cable of the machine with leader and primary is out for a minute", cables.of_both),
     "disk": Scene("the disk of an agent's machine is full", shortages.disk),
+    "disk-recorded": Scene("the disk of an agent's machine is full while a bot there records", shortages.recording),
     "memory": Scene("an agent's machine has no memory left", shortages.memory),
     "kills": Scene("every program is killed, one after the other", kills.everything),
     "clock": Scene("a clock is five minutes off", clocks.off),

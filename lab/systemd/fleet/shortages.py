@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from common.wire import manifest
+from common.wire.manifest import FINAL, Manifest
 from lab.systemd.fleet import steps
 from lab.systemd.fleet.calls import SETTLE_S, calls
 from lab.systemd.fleet.computer import Computer
@@ -15,6 +17,10 @@ from lab.systemd.inside import AGENT, STATE_DIR, throughout, until
 _NAME: Final = "agent-2"
 _DISK_MB: Final = 768
 _FULL_S: Final = 15.0
+_STORE: Final = "srv/recordings"
+_RECORDED_S: Final = 10.0
+_MADE_S: Final = 150.0
+_TOLD: Final = "the disk of worker.state_dir takes nothing"
 _MEMORY_MB: Final = 300
 _HIT: Final = ("meeting_ended", "browser_crashed")
 _EATER: Final = """
@@ -44,6 +50,55 @@ def disk(fleet: Fleet) -> None:
         fleet.report.check("its pool is full again", True, seen)
         steps.a_whole_job(fleet, "disk-full-later", _NAME)
         going.undisturbed()
+
+
+def recording(fleet: Fleet) -> None:
+    """The same while a bot there records: what its disk does not take waits with the recorder."""
+    machine = fleet.computers[_NAME].machine
+    with _store(fleet) as store, _own_disk(fleet):
+        with calls(fleet, "disk-recorded") as going:
+            [bot_id] = [bot_id for bot_id in going.real if f"-{_NAME}-" in bot_id]
+            folder = store / manifest.folder(bot_id, 1)
+            until(SETTLE_S, "its sound is in the store", lambda: [*folder.glob("segment-*")])
+            machine.ask("dd", "if=/dev/zero", f"of={STATE_DIR}/full", "bs=1M")
+            until(SETTLE_S, "its story says so", lambda: _TOLD in fleet.story(bot_id))
+            fleet.report.check("its disk is full, and its bot's story says so", True, _TOLD)
+            time.sleep(_FULL_S)
+            going.undisturbed()
+            machine.do("rm", f"{STATE_DIR}/full")
+            time.sleep(_RECORDED_S)
+            going.undisturbed()
+        made = until(_MADE_S, "its file is made", lambda: _made(folder))
+        lasts_s = (made.ended_at or 0.0) - made.began_at
+        duration_s = made.audio.duration_s if made.audio else 0.0
+        whole = abs(lasts_s - duration_s) < 2.0 and not made.gaps
+        gaps = ", ".join(gap.cause for gap in made.gaps) or "no gap"
+        fleet.report.check("its file is whole", whole, f"{duration_s:.1f} s of {lasts_s:.1f} s, {gaps}")
+
+
+@contextmanager
+def _store(fleet: Fleet) -> Generator[Path]:
+    """A folder on another disk of that machine, in which its agent keeps what it records from its next start on."""
+    computer = fleet.computers[_NAME]
+    environment = computer.disk / "etc/poolmgr/environment"
+    may_write = computer.disk / f"etc/systemd/system/{AGENT}.service.d/store.conf"
+    computer.machine.do("install", "-d", "-o", AGENT, "-m", "0700", f"/{_STORE}")
+    environment.write_text(f"POOLMGR_CAPTURE__STORE=/{_STORE}\n")
+    may_write.write_text(f"[Service]\nReadWritePaths=/{_STORE}\n")
+    computer.machine.do("systemctl", "daemon-reload")
+    try:
+        yield computer.disk / _STORE
+    finally:
+        environment.unlink()
+        may_write.unlink()
+        computer.machine.do("systemctl", "daemon-reload")
+        computer.machine.do("systemctl", "restart", AGENT, timeout_s=SETTLE_S)
+        fleet.await_whole()
+
+
+def _made(folder: Path) -> Manifest | None:
+    path = folder / FINAL
+    return manifest.decode(path.read_bytes()) if path.exists() else None
 
 
 @contextmanager
