@@ -109,6 +109,7 @@ def _not_served(pool: PoolState, bot: Bot, waited_s: float) -> Ending:
         what += f" of a VM with {named(bot.job.requires)}"
         if not pool.fleet.has(bot.requires):
             return Ending(Reason.REQUIREMENT_UNMET, f"{what}; no VM of the fleet has that")
+    pool.fleet.refresh(pool.now)
     place = pool.fleet.occupied.get(bot.requires)
     if place and place.serving.has_idle:
         what += "; some stand idle, on VMs that do not bear it beside what is recorded there (pool.cpu_limit)"

@@ -43,6 +43,7 @@ def failed(pool: PoolState, vm_id: str, reason: Reason) -> Vm | None:
 
 def _count(pool: PoolState, vm_id: str, one: Joins) -> Vm | None:
     """Count a join while there are canaries. The VM, if it is one."""
+    pool.fleet.refresh(pool.now)
     vm = pool.fleet.get(vm_id)
     if vm and vm.canary:
         vm.joins = policy.with_one_more(vm.joins, one, policy.CANARYS_JOINS_KEPT)

@@ -19,7 +19,7 @@ PLACES_KEPT: Final = 100
 
 
 class Fleet:
-    """All VMs by id. Call `index` after any change to a VM."""
+    """All VMs by id. Call `mark` after any change to a VM, and `refresh` before the places are asked."""
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
@@ -36,6 +36,7 @@ class Fleet:
         self._nowhere_else = (self.everywhere,)
         self._places_of: dict[str, tuple[Place, ...]] = {}  # of VMs that have more than one
         self._most_places = PLACES_KEPT
+        self._marked: dict[str, Vm] = {}
 
     def __iter__(self) -> Iterator[Vm]:
         return iter(self.vms.values())
@@ -64,6 +65,7 @@ class Fleet:
             self.drop_worker(vm, worker)
         self._unplace(vm)
         self.everywhere.unindex(vm)
+        self._marked.pop(vm.vm_id, None)
         del self.vms[vm.vm_id], self.everywhere.vms[vm.vm_id]
 
     def add_worker(self, vm: Vm, worker: Worker) -> None:
@@ -100,10 +102,16 @@ class Fleet:
         del vm.workers[worker.worker_id]
         vm.idle.pop(worker.worker_id, None)
 
-    def index(self, vm: Vm, now: float) -> None:
-        """Update the indexes of the VM's places."""
-        for place in self._places_of.get(vm.vm_id, self._nowhere_else):
-            (place.canaries if vm.canary else place.others).index(vm, now)  # it runs several times at every event
+    def mark(self, vm: Vm) -> None:
+        """The VM has changed. An event changes it several times, and its places learn of that once."""
+        self._marked[vm.vm_id] = vm
+
+    def refresh(self, now: float) -> None:
+        """Update the indexes of the places of all VMs that have changed."""
+        for vm in self._marked.values():
+            for place in self._places_of.get(vm.vm_id, self._nowhere_else):
+                (place.canaries if vm.canary else place.others).index(vm, now)
+        self._marked.clear()
 
     def has(self, labels: Labels) -> bool:
         """Whether a VM that is not lost has all of the labels, whatever it does now."""

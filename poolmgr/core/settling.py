@@ -31,6 +31,7 @@ def settle(pool: PoolState) -> None:
     while pool.changed:
         _, vm = pool.changed.popitem()
         _balance(pool, vm)
+    pool.fleet.refresh(pool.now)
     if queue or to_reserve:
         _warm_for_who_waits(pool)
     pool.changed.clear()
@@ -62,6 +63,7 @@ def next_served(pool: PoolState, waiting: BotQueue, *, have_time: bool = False) 
     """
     if not waiting:
         return None
+    pool.fleet.refresh(pool.now)
     held: list[Bot] = []
     is_canarys = canaries.is_their_turn(pool)
     occupied = pool.fleet.occupied
@@ -104,6 +106,7 @@ def _warm_for(pool: PoolState, labels: Labels, serving: Side, spoken_for: _OnThe
     kinds = [kind for kind in JobKind if any(line.get(kind) for line in lines)]
     in_line, scheduled = (sum(number for kind, number in line.items() if wants_display(kind)) for line in lines)
     while True:
+        pool.fleet.refresh(pool.now)
         lacking = wait - (serving.warming - spoken_for.workers)
         displays = serving.warming_displays - spoken_for.displays
         is_display = displays < scheduled or (lacking > 0 and displays < scheduled + in_line)

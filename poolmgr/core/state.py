@@ -67,6 +67,6 @@ class PoolState:
         return labels in self.queue.required or labels in self.to_reserve.required
 
     def touch(self, vm: Vm) -> None:
-        """The VM has changed: update its place in the indexes, and bring it to its target after this event."""
+        """The VM has changed: the indexes have to follow, and it is brought to its target after this event."""
         self.changed[vm.vm_id] = vm
-        self.fleet.index(vm, self.now)
+        self.fleet.mark(vm)

@@ -24,7 +24,7 @@ def warm(pool: PoolState, vm: Vm, why: Why, *, display: bool = False) -> None:
     # Counted over all VMs: a VM that was forgotten and comes back with its workers must not get an old name again.
     worker_id = f"{vm.vm_id}-{pool.epoch}-{pool.ordered}"
     add(pool, vm, Worker(worker_id, vm.vm_id, WorkerState.WARMING, pool.now, pool.now, display=display))
-    pool.fleet.index(vm, pool.now)
+    pool.fleet.mark(vm)
     pool.decided.append(Warm(vm.vm_id, worker_id, pool.now, why, display))
 
 
@@ -34,7 +34,7 @@ def retire(pool: PoolState, vm: Vm, worker: Worker, why: Why) -> None:
     worker.asked += 1
     pool.fleet.change_worker(vm, worker, WorkerState.RETIRING, pool.now)
     _set_timers(pool, worker)
-    pool.fleet.index(vm, pool.now)
+    pool.fleet.mark(vm)
     served = worker.served if by_force else ""
     pool.decided.append(Retire(vm.vm_id, worker.worker_id, pool.now, why, by_force, served))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
-from poolmgr.core import policy
+from poolmgr.core import canaries, policy
 from poolmgr.core.decisions import Assign, Decision, KeepVm, Retire, Warm
 from poolmgr.core.events import DrainRequested
 from poolmgr.core.model import Joins
@@ -285,3 +285,14 @@ def test_no_more_than_their_share_is_given_to_canaries(share: float, stays: list
         assert on_canary <= share * n + 1e-6
         if not stay:
             end(sc, n, Reason.MEETING_ENDED)
+
+
+def test_a_canary_that_has_just_become_silent_counts_as_none() -> None:
+    sc = with_canary()
+    pool = sc.pool._state  # pyright: ignore[reportPrivateUsage]
+    canaries.joined(pool, "a")
+    assert sc.pool.others_joins == Joins(ok=1)
+    sc.vm("canary").silent = True
+    pool.touch(sc.vm("canary"))
+    canaries.joined(pool, "a")
+    assert sc.pool.others_joins == Joins(ok=1)

@@ -26,7 +26,8 @@ def add_vm(fleet: Fleet, vm_id: str, workers: str = "", room: int = 0) -> Vm:
     }
     for n, letter in enumerate(workers):
         fleet.add_worker(vm, Worker(f"{vm_id}-{n}", vm_id, states[letter], 0.0, 0.0))
-    fleet.index(vm, 0.0)
+    fleet.mark(vm)
+    fleet.refresh(0.0)
     return vm
 
 
@@ -62,7 +63,8 @@ def test_a_vm_that_takes_no_work_is_not_chosen() -> None:
     vm = add_vm(fleet, "a", "iw", room=5)
     assert fleet.everywhere.others.warming == 1
     vm.draining = True
-    fleet.index(vm, 0.0)
+    fleet.mark(vm)
+    fleet.refresh(0.0)
     assert next_vm(fleet) is None
     assert fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS]) is None
     assert fleet.everywhere.others.warming == 0
@@ -76,7 +78,8 @@ def test_warm_ups_go_round() -> None:
         vm = fleet.everywhere.others.vm_to_warm_on([JobKind.LISTENS])
         assert vm
         asked.append(vm.vm_id)
-        fleet.index(vm, 0.0)
+        fleet.mark(vm)
+        fleet.refresh(0.0)
     assert asked == ["a", "b", "c"]
 
 
@@ -123,7 +126,8 @@ def test_the_indexes_are_what_a_search_would_find(changes: list[tuple[int, str, 
             vm.draining = not vm.draining
         elif change == "room":
             vm.room = k % 3
-        fleet.index(vm, 0.0)
+        fleet.mark(vm)
+        fleet.refresh(0.0)
 
         claimable = [vm for vm in fleet if vm.takes_work and vm.idle]
         chosen = fleet.everywhere.others.vm_for(JobKind.LISTENS)
@@ -138,3 +142,12 @@ def test_the_indexes_are_what_a_search_would_find(changes: list[tuple[int, str, 
             assert vm.bots == counted(vm, WorkerState.BUSY, WorkerState.RESERVED)
         for state in WorkerState:
             assert fleet.workers[state] == sum(counted(vm, state) for vm in fleet)
+
+
+def test_a_vm_that_has_changed_and_is_dropped_comes_back_into_no_place() -> None:
+    fleet = Fleet(PoolSettings())
+    vm = add_vm(fleet, "a", "i")
+    fleet.mark(vm)
+    fleet.drop_vm(vm)
+    fleet.refresh(0.0)
+    assert not fleet.everywhere.others.takes_work

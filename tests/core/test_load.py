@@ -215,3 +215,13 @@ def test_a_bot_that_no_vm_bore_in_time_ends_and_says_so() -> None:
     (end,) = of_type(sc.wait(30), End)
     assert (end.bot_id, end.reason) == ("p3", Reason.NO_CAPACITY)
     assert "some stand idle, on VMs that do not bear it beside what is recorded there" in end.detail
+
+
+def test_a_vm_that_has_become_silent_at_that_moment_is_none_on_which_some_stand_idle() -> None:
+    sc = recording(queue_timeout_s=30, heartbeat_timeout_s=29)
+    sc.submit("p1", "p2", **PICTURE)
+    warm_all(sc)
+    sc.submit("p3", **PICTURE)
+    (end,) = of_type(sc.wait(30), End)
+    assert end.bot_id == "p3"
+    assert "stand idle" not in end.detail

@@ -228,7 +228,8 @@ def add_vm(fleet: Fleet, vm_id: str, labels: dict[str, str]) -> Vm:
     vm = Vm(vm_id, "s", 0.0, room=5, labels=labels_of(labels))
     fleet.add_vm(vm)
     fleet.add_worker(vm, Worker(f"{vm_id}-0", vm_id, IDLE, 0.0, 0.0))
-    fleet.index(vm, 0.0)
+    fleet.mark(vm)
+    fleet.refresh(0.0)
     return vm
 
 
@@ -243,7 +244,8 @@ def test_a_place_that_nobody_waits_for_stays_until_there_are_too_many() -> None:
     fleet.make_place(labels_of({"x": "x"}), 0.0, lambda labels: labels == labels_of({"m": "1"}))
     assert set(fleet.places) == {NO_LABELS, labels_of({"m": "1"}), labels_of({"x": "x"})}
     assert set(fleet.occupied) == {NO_LABELS, labels_of({"m": "1"})}
-    fleet.index(vm, 0.0)
+    fleet.mark(vm)
+    fleet.refresh(0.0)
     assert fleet.occupied[labels_of({"m": "1"})].others.vm_for(JobKind.LISTENS) is vm
 
 
@@ -315,11 +317,13 @@ def test_a_place_has_the_vms_that_a_search_would_find(
             fleet.drop_vm(vm)
         elif change == "relabel":
             fleet.relabel(vm, labels_of(given_labels), canary=vm.canary)
-            fleet.index(vm, 0.0)
+            fleet.mark(vm)
+            fleet.refresh(0.0)
         elif change == "idle":
             state = IDLE if vm.workers[f"{vm_id}-0"].state is not IDLE else WorkerState.BUSY
             fleet.change_worker(vm, vm.workers[f"{vm_id}-0"], state, 0.0)
-            fleet.index(vm, 0.0)
+            fleet.mark(vm)
+            fleet.refresh(0.0)
         for labels, place in fleet.places.items():
             having = {vm.vm_id for vm in fleet if labels <= vm.labels}
             assert set(place.vms) == having
