@@ -21,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 from rich.console import Console
 
 from lab.bench import report
+from lab.bench.limits import judged
 from lab.bench.page import PageError
 from lab.bench.progress import Progress
 from lab.bench.report import Machine, Measurement, Run
@@ -82,9 +83,10 @@ def main(
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("bench: stopped; nothing is kept", err=True)
         sys.exit(130)
-    report.print_table(run, console)
+    shown = judged(run)
+    report.print_table(shown, console)
     failed = any(measurement.why_not for measurement in run.measurements)
-    for line in run.missed:
+    for line in shown.missed:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if earlier:
         file, run = file or LATEST, report.merged(earlier, run)
@@ -98,7 +100,7 @@ def main(
 
 
 def _write_docs(file: Path) -> None:
-    DOCS.write_text(report.to_markdown(_kept(file)))
+    DOCS.write_text(report.to_markdown(judged(_kept(file))))
     click.echo(f"{DOCS} written from {file}")
 
 

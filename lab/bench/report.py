@@ -185,7 +185,8 @@ Written by `./dev bench --write-docs` from `lab/bench/results/latest.json`; chan
 Every number stands beside something that was measured in the same run, taking turns with it, because the speed of a
 machine drifts. The ratio is the median over the rounds of (ours / the first line beside it); percentiles are over all
 samples, nearest rank; one round before the first is not counted. `used` is the share of a budget that is used up:
-above 1 it is missed. Measure again with `./dev bench`; `--quick` gives a first impression in three minutes, `--long`
+above 1 it is missed. A budget that begins with `design:` is what the design allows; the others notice when a row gets
+worse. Measure again with `./dev bench`; `--quick` gives a first impression in three minutes, `--long`
 adds what takes more than ten.
 """
 

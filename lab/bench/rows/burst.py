@@ -55,9 +55,10 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             f" {vms:,} simulated agents with {min_idle} idle workers each send heartbeats every 2 s meanwhile, and"
             " replacements are ordered in the same tick. The peers' jobs are handed in one by one, as their clients do,"
             f" side by side; they take part in every {_PEERS_EVERY}rd round.",
-            limited_by="two cores for four: a job takes about 0.1 ms of the manager's time (read, check, decide, write,"
-            " log), 0.08 of Redis' (one script: the bot, its assignment, its replacement, two entries of the status"
-            " stream) and 0.05 of the process in which all agents are simulated.",
+            limited_by="two cores for five programs. Most of a job is the manager's (read, check, decide, write; it"
+            " logs later) and Redis' (one script: the bot, its assignment, its replacement, two entries of the status"
+            " stream), about as much each; the rest is the client's, the claims' and the simulated agents'. The relay"
+            " neither checks nor runs a script.",
         )
     ]
 

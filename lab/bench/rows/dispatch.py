@@ -104,8 +104,9 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             " other round: from just before their client's call to their worker's function.",
             limited_by="waking up: client, Redis, manager and agent stand idle between jobs, and each has to be woken"
             " in turn, Redis and the manager once for every round trip between them (the PING beside it says what one"
-            " such round trip costs at this pace). A third of it is the manager's: 0.1 ms of work for a job while it is"
-            " busy, but 0.6 ms when its code and data have left the processor's caches between two jobs.",
+            " such round trip costs at this pace). The relay wakes up as often. What the"
+            " manager and the script in Redis do for a job comes on top, and takes several times as long as while they"
+            " are busy: their code and data have left the processor's caches between two jobs.",
         )
     ]
 

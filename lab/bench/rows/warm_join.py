@@ -107,7 +107,8 @@ async def measure_idle(progress: Progress, *, quick: bool) -> list[Measurement]:
             f" {_IDLE_S / 60:.0f} minutes together; then jobs and bare navigations take turns, each with a browser of"
             " its own. The first of them finds the browser's files as cold as they have become; what it reads is warm"
             " for the next.",
-            limited_by="as with a fresh worker, and whatever the system has evicted meanwhile.",
+            limited_by="as with a fresh worker, and whatever the system has evicted meanwhile: the agent keeps the"
+            " browser's files in memory, but not the memory of idle processes.",
         )
     ]
 

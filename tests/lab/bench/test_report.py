@@ -20,7 +20,7 @@ from lab.bench.report import (
 from lab.bench.sample import Series
 
 
-def _run() -> Run:
+def a_run() -> Run:
     ours, floor = Series("ours", "ms"), Series("a bare floor", "ms")
     ours.add([1.0, 2.0, 30.0])
     floor.add([0.5, 1.0, 1.5])
@@ -41,12 +41,12 @@ def _run() -> Run:
 
 
 def test_kept_results_come_back_as_they_were() -> None:
-    run = _run()
+    run = a_run()
     assert from_json(to_json(run)) == run
 
 
 def test_a_missed_budget_and_a_row_without_numbers_are_told() -> None:
-    assert _run().missed == ["rewarm: StageError: no browser", "dispatch: one job: p99 ≤ 4.00 ms, measured 30.0 ms"]
+    assert a_run().missed == ["rewarm: StageError: no browser", "dispatch: one job: p99 ≤ 4.00 ms, measured 30.0 ms"]
 
 
 def test_a_budget_may_be_a_least_value_or_none_at_all() -> None:
@@ -61,21 +61,21 @@ def test_a_budget_says_how_much_of_it_is_used_up() -> None:
     assert Budget("p50", "1/s", 8.0, 4.0, at_least=True).used == 0.5
     assert Budget("p50", "MB", 3.0).used is None
     assert Budget("mean", "%", 0.0, 2.0).used == 0.0
-    kept = from_json(to_json(_run())).measurements[0].budgets
+    kept = from_json(to_json(a_run())).measurements[0].budgets
     assert [budget.used for budget in kept] == [0.5, 7.5, None]
-    assert b'"used": 7.5' in to_json(_run())
+    assert b'"used": 7.5' in to_json(a_run())
 
 
 def test_the_table_shows_subject_floor_ratio_and_verdict() -> None:
     console = Console(file=io.StringIO(), width=160)
-    print_table(_run(), console)
+    print_table(a_run(), console)
     text = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
     for words in ("a bare floor", "2.00", "used 7.50", "kept", "MISSED", "not measured", "no browser"):
         assert words in text
 
 
 def test_the_document_names_machine_date_command_and_limits() -> None:
-    text = to_markdown(_run())
+    text = to_markdown(a_run())
     for words in (
         "a processor",
         "2030-01-31",
@@ -94,7 +94,7 @@ def test_numbers_have_three_digits() -> None:
 
 
 def test_a_row_that_was_measured_anew_takes_its_place_and_says_when() -> None:
-    run = _run()
+    run = a_run()
     [measured, failed] = run.measurements
     again = msgspec.structs.replace(failed, why_not="", subject=measured.subject)
     later = msgspec.structs.replace(run, at="2030-02-01T10:00:00+00:00", commit="def", measurements=[again, again])
@@ -113,7 +113,7 @@ def test_a_row_that_was_measured_anew_takes_its_place_and_says_when() -> None:
 
 
 def test_a_row_that_was_not_in_the_run_comes_last() -> None:
-    run = _run()
+    run = a_run()
     new = msgspec.structs.replace(run.measurements[0], row="another")
     together = merged(run, msgspec.structs.replace(run, measurements=[new]))
     assert [measurement.row for measurement in together.measurements] == ["dispatch", "rewarm", "another"]
