@@ -110,9 +110,6 @@ class Fresh:
             said = self._do(f"python3 -m venv {venv} && {command}")
             self._report.line(f"{command}: {said.took_s:.0f} s")
             self.pins(lock, venv)
-        # What whisper.txt alone pins is installed nowhere, so no test reads what it requires.
-        command = "/opt/run/bin/pip install -q --dry-run --require-hashes -r requirements/whisper.txt"
-        self._report.line(f"{command}: {self._do(command).took_s:.0f} s")
 
     def pins(self, lock: str, venv: str) -> None:
         """Check that the pinned releases are installed, although newer ones are out."""
