@@ -34,7 +34,7 @@ from poolmgr.cli.tables import console, table
 from poolmgr.cli.text import NOTHING
 from poolmgr.core.model import Labels, labels_of
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded, requiring
-from poolmgr.simulation.cost import Cost, Trial, cost, trials
+from poolmgr.simulation.cost import Cost, Trial, bots_borne, cost, mix, trials
 from poolmgr.simulation.fleet import FleetModel, Labelled
 from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
 from poolmgr.simulation.report import Outcome, pareto
@@ -61,7 +61,7 @@ _NUMBERS: Final = (
 )
 _COSTS: Final = (
     *("VMS", "COSTS\nA DAY", "SAVES\nA DAY", "IDLE", "BUSY", "WARM\nHITS", "WAIT\nP99"),
-    *("NEVER\nSERVED", "GB\nA VM"),
+    *("NEVER\nSERVED", "GB\nA VM", "CPUS\nA VM"),
 )
 
 
@@ -586,13 +586,16 @@ def _costs(
     seed: int,
 ) -> list[_Tried]:
     """The fleet that was asked about, and each that is tried beside it."""
+    worker = settings.worker
+    mixed = mix((arrival.kind for arrival in traffic.arrivals), pool, worker.display_memory_mb * model.displays)
+    borne = bots_borne(model.processors, mixed, pool)
     tried = [(Trial("as it is", model.vms, pool), outcome)]
-    for trial in trials(model.vms, pool, outcome.busy_peak):
+    for trial in trials(model.vms, pool, outcome.busy_peak, borne):
         say(f"trying {trial.change} on {count(trial.vms, 'VM')}")
         [came] = _run([trial.settings], msgspec.structs.replace(model, vms=trial.vms), traffic, seed)
         tried.append((trial, came))
-    reserve_mb = settings.worker.memory_reserve_mb
-    return [_Tried(trial, came, cost(trial, came, traffic.hours, price, reserve_mb)) for trial, came in tried]
+    reserve_mb = worker.memory_reserve_mb
+    return [_Tried(trial, came, cost(trial, came, traffic.hours, price, reserve_mb, mixed)) for trial, came in tried]
 
 
 def _put_costs(costs: Sequence[_Tried]) -> None:
@@ -610,13 +613,15 @@ def _put_costs(costs: Sequence[_Tried]) -> None:
             NOTHING if outcome.wait_p99_s is None else duration(outcome.wait_p99_s),
             _percent(outcome.never_served_share),
             f"{each.vm_memory_mb / 1024:.1f}",
+            f"{each.vm_processors:.1f}",
         )
     out = console()
     out.print()
     out.print(grid)
     out.print()
     out.print(
-        "IDLE, BUSY: of the hours of all places for a browser. Every row was simulated.",
+        "IDLE, BUSY: of the hours of all places for a browser. GB, CPUS: with a bot at every place. Every row was"
+        " simulated.",
         soft_wrap=True,
     )
 

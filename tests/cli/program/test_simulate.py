@@ -124,13 +124,26 @@ def test_what_a_day_costs_and_what_other_settings_would_save(poolmgr: CommandLin
     assert [each["change"] for each in costs] == [
         *("as it is", "fewer VMs", "min_idle 1", "idle_ttl_s 450", "max_workers 16"),
     ]
-    assert (costs[0]["vms"], costs[0]["per_day"], costs[0]["vm_memory_mb"]) == (3, 36.0, 1024 + 181 + 12 * 168)
+    assert (costs[0]["vms"], costs[0]["per_day"], costs[0]["vm_memory_mb"]) == (3, 36.0, 1024 + 187 + 12 * 181)
     assert 0 < costs[1]["per_day"] < 36.0
     assert costs[2]["settings"]["min_idle"] == 1
     assert costs[2]["idle_worker_h"] < costs[0]["idle_worker_h"]
     shown = poolmgr(*asked).stdout
-    assert re.search(r"as it is +3 +36\.00 +0\.00 ", shown)
+    assert re.search(r"as it is +3 +36\.00 +0\.00 .* 3\.3 +1\.9\n", shown)
     assert "max_workers 16" in shown
+
+
+def test_what_is_recorded_takes_more_of_a_vm_and_processors_may_be_its_limit(poolmgr: CommandLine) -> None:
+    asked = (*SMALL, "--cost", "0.5", "--json")
+    plain = json.loads(poolmgr(*asked).stdout)["costs"][0]
+    by_tab, by_display = (
+        json.loads(poolmgr(*asked, "--pictures", "1", *more).stdout)["costs"][0] for more in ((), ("--displays",))
+    )
+    assert by_tab["vm_memory_mb"] == plain["vm_memory_mb"] + 12 * 70
+    assert by_display["vm_memory_mb"] == by_tab["vm_memory_mb"] + 12 * 70
+    assert by_tab["vm_processors"] == pytest.approx(12 * 0.35 / 0.9, abs=0.01)
+    narrow = json.loads(poolmgr(*asked, "--pictures", "1", "--processors", "4").stdout)["costs"]
+    assert "max_workers 16" not in [each["change"] for each in narrow]
 
 
 def test_a_cost_in_which_nobody_is_served_is_shown(poolmgr: CommandLine) -> None:
