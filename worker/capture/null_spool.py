@@ -52,6 +52,9 @@ class NullSpool:
     def note_told(self) -> None:
         self.is_told = True
 
+    def note_end(self, at: float) -> float:
+        return at
+
     def release(self) -> None:
         pass
 

@@ -462,6 +462,7 @@ class Recording:
             with suppress(OSError):  # whatever the disk keeps of it has no sound
                 await asyncio.to_thread(self.spool.remove)
             return
+        ended_at = await asyncio.to_thread(self.spool.note_end, self._clock.at(self._ended_at))
         cause: GapCause = "browser_gone"
         recorder = self._recorder
         try:
@@ -481,7 +482,7 @@ class Recording:
         await self._before_close()
         try:
             cause = "refused" if self._is_refused else cause
-            await asyncio.to_thread(self.spool.close, progress.Closed(self._clock.at(self._ended_at), cause))
+            await asyncio.to_thread(self.spool.close, progress.Closed(ended_at, cause))
         except OSError as error:
             self._log.error("recording_unfinished", error=error.strerror)  # the process that makes the files closes it
         self._log.info("recording_ended", recorded_s=round(self.spool.progress.recorded_s, 1))

@@ -473,7 +473,8 @@ class Recordings:
             await asyncio.to_thread(spool.remove)
             return
         if not progress.closed:
-            await asyncio.to_thread(spool.close, Closed(progress.covered_until))
+            ended_at = max(spool.ended_at or 0.0, progress.covered_until)
+            await asyncio.to_thread(spool.close, Closed(ended_at))
         store, folder_in_store = self._opened(), store_folder(spool)
         if await self._drop_deleted(spool):
             return

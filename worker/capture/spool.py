@@ -4,6 +4,7 @@
     STATE_DIR/recordings/BOT_ID@ATTEMPT/segment-...   chunks, one after the other; removed once it is stored
     STATE_DIR/recordings/BOT_ID@ATTEMPT/trouble       what was told to keep it from the store, as long as it does
     STATE_DIR/recordings/BOT_ID@ATTEMPT/told          there once it is told that the recording began; empty
+    STATE_DIR/recordings/BOT_ID@ATTEMPT/ended         when the bot was out, before its recorder has given the rest
 
 Only their owner may read the files. A chunk is written to its segment first, then to the log; only then may the
 recorder drop it. So agent and kernel may die at any point: the next agent goes on after the last chunk in the log.
@@ -48,6 +49,7 @@ LOST: Final = (errno.ENOENT, errno.EIO, errno.EUCLEAN, errno.EBADMSG)
 """What a disk answers that has lost a file, or cannot read it."""
 _TROUBLE: Final = "trouble"
 _TOLD: Final = "told"
+_ENDED: Final = "ended"
 _BETWEEN: Final = "@"
 
 
@@ -67,7 +69,8 @@ def parse_name(name: str) -> tuple[str, int] | None:
 
 class Spool:
     """`progress`: what is on the disk. `trouble`: what was told to keep it from the store, also by an earlier agent;
-    empty: nothing. `is_told`: that the recording began was told, likewise: its files are waited for.
+    empty: nothing. `is_told`: that the recording began was told, likewise: its files are waited for. `ended_at`: when
+    the bot was out; whoever closes the recording tells a gap up to then. None: that was never noted.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
@@ -75,6 +78,7 @@ class Spool:
         self.progress = progress
         self.trouble = ""
         self.is_told = False
+        self.ended_at: float | None = None
         self._is_released = False
         self._lock = threading.RLock()
 
@@ -121,6 +125,8 @@ class Spool:
         with suppress(OSError, UnicodeDecodeError):
             spool.trouble = (folder / _TROUBLE).read_text()
         spool.is_told = (folder / _TOLD).exists()
+        with suppress(OSError, ValueError):
+            spool.ended_at = float((folder / _ENDED).read_text())
         return spool
 
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
@@ -193,6 +199,16 @@ class Spool:
         self.is_told = True
         with suppress(OSError):
             files.write(self.folder / _TOLD, b"")
+
+    def note_end(self, at: float) -> float:
+        """That the bot was out at that time, unless an earlier agent noted when it was. Returns: when it was. A disk
+        that takes no note of it only has the next agent not know.
+        """
+        if self.ended_at is None:
+            self.ended_at = at
+            with suppress(OSError):
+                files.write(self.folder / _ENDED, repr(at).encode())
+        return self.ended_at
 
     def release(self) -> None:
         """Whoever finishes the recording opens it anew. A thread that comes too late to note a stored segment does not:

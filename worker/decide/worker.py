@@ -39,7 +39,7 @@ class Phase(StrEnum):
     CLAIMING = "claiming"  # it asks Redis whether its assigned bot is still its own (the manager, by force)
     RETURNING = "returning"  # its bot is in a meeting, and the new agent connects to its browser (connecting: 45 s)
     SERVING = "serving"  # its bot's session runs (the session's own limits; behind them worker.decide.overdue)
-    RETIRING = "retiring"  # its task ends, its processes and its folder are removed (the pool: 5 s, 10 s, 10 s)
+    RETIRING = "retiring"  # its task ends, its processes and its folder are removed (the pool: 40 s, 10 s, 10 s)
     GONE = "gone"
 
 

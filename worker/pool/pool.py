@@ -22,6 +22,8 @@ from common.runtime import steps
 from common.runtime.steps import AgentStep
 from common.wire.messages import MOST_MESSAGE_CHARS, Join, JoinRefused, WorkerGone, WorkerReport
 from common.wire.vocabulary import GoneCause, Reason, RefusalCause
+from worker.capture.recording import MOST_END_S
+from worker.capture.tracks import END_DEADLINE_S as TRACKS_END_S
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
 from worker.chromium.warm_files import WarmFiles
@@ -53,7 +55,10 @@ from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-WIND_UP_S: Final = 5.0  # how long an ending worker's task may still run before its browser is killed
+WIND_UP_S: Final = MOST_END_S + TRACKS_END_S + 8.0
+"""How long an ending worker's task may still run before its browser is killed: mostly less than a second, but a
+recorder whose agent was away has minutes to give. On top of that the disk's own time, and that of a claim.
+"""
 REMEMBERED: Final = 1000  # ids of removed workers: only the latest orders can be read a second time
 
 
@@ -231,9 +236,13 @@ class Pool:
             worker.tell(LeaveOrdered(reason))
 
     def abandon(self) -> None:
-        """End all workers and their bots at once: some did not leave after `leave_all`."""
+        """End all workers and their bots at once: some did not leave after `leave_all`. Nor is anything waited for that
+        a recorder has yet to give.
+        """
         for worker in self._workers.values():
             worker.tell(Abandoned())
+            if worker.work:
+                worker.work.cancel()
 
     async def end(self, deadline_s: float) -> None:
         """Leave the meetings in good order, for `deadline_s` at most. Afterwards nothing runs any more."""

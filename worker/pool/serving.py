@@ -125,7 +125,8 @@ class Serving:
         settings, uplink = self._settings, self._uplink
         keeper: EvidenceKeeper | None = None
         recorder = uplink.recorders(join, lambda: worker.page, lambda: _state_of(worker), tell, announce)
-        async with uplink.accounts.held(join), recorder as recorded:
+        # The account is another bot's before the recorder has given all that it has.
+        async with recorder as recorded, uplink.accounts.held(join):
             if worker.status.is_ending:  # its browser died meanwhile, and its bot's end was reported
                 return
             try:

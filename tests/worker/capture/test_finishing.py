@@ -298,6 +298,15 @@ async def test_what_says_so_grows_with_the_recording_and_no_faster(
     assert sum(sizes) < 16 * whole
 
 
+async def test_what_is_missing_between_the_last_chunk_and_the_end_that_an_agent_noted_is_a_gap(
+    recorded: Recorded,
+) -> None:
+    assert spooled(recorded.folder, 1000.5).note_end(1030.0) == 1030.0
+    assert Spool.find(recorded.folder / name_of("b1", 1)).note_end(1099.0) == 1030.0, "the first one counts"
+    made = await finish(recorded)
+    assert (made.ended_at, made.gaps) == (1030.0, [Gap(1010.5, 1030.0, "browser_gone")])
+
+
 async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:
     spool = spooled(recorded.folder, 1000.5)
     shutil.copytree(spool.folder, tmp_path / "copy")
