@@ -452,7 +452,9 @@ def entries_of(found: Manifest, ended_at: float) -> list[AnyEntry]:
     add(*(Missed(gap.began_at, gap.ended_at, gap.cause, gap.kind) for gap in found.gaps if gap not in known))
     is_whole = all(gap.began_at == progress.tracks[gap.kind].covered_until for gap in at_end)
     told: list[GapCause] = [gap.cause for gap in at_end if gap.kind != "tracks" and is_whole]
-    add(Closed(max(ended_at - found.wall_ahead_s, progress.covered_until), told[0] if told else "vm_lost"))
+    # Where it was over, it is known by its own clock when: the bot's end is told later, and by a clock that may be set.
+    at = ended_at - found.wall_ahead_s if found.ended_at is None else found.ended_at
+    add(Closed(max(at, progress.covered_until), told[0] if told else "vm_lost"))
     return entries
 
 

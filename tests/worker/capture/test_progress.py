@@ -323,17 +323,22 @@ def test_of_what_a_manifest_names_all_is_kept_and_what_came_after_it_is_lost() -
     assert [gap for gap in after.gaps if gap.cause == "vm_lost"] == [Gap(1007.0, 1020.0, "vm_lost", "video")]
 
 
-def test_of_what_was_over_when_its_vm_was_lost_it_is_told_once_what_is_missing_at_the_end_and_why() -> None:
+@pytest.mark.parametrize("told_at", [1030.0, 1034.0, 1030.0 + 3600.0])
+def test_of_what_was_over_when_its_vm_was_lost_it_is_told_once_what_is_missing_at_the_end_and_why(
+    told_at: float,
+) -> None:
     entries = [
         Began(0, 1000.0), chunk(0, 1006.0), Cut("aa"), Began(0, 1000.0, None, "tracks"),
         chunk(1, 1012.0, 6.0), Cut("bb"), Paused(1012.0, "refused"), Closed(1030.0),
     ]  # fmt: skip
     before = Progress(Opened("b1", 2, "room", 1000.0, ("audio", "tracks")), entries)
     found = before.manifest()
-    after = Progress(*opened_and(entries_of(found, 1030.0)))
+    after = Progress(*opened_and(entries_of(found, told_at)))
     assert after.manifest() == found
-    after = Progress(*opened_and(entries_of(without_tail(found, "audio"), 1030.0)))
+    after = Progress(*opened_and(entries_of(without_tail(found, "audio"), told_at)))
     assert [gap for gap in after.gaps if gap.kind == "audio"] == [Gap(1006.0, 1030.0, "vm_lost")]
+    whole = Progress(OPENED, [BEGAN, chunk(0, 1012.0), Cut("aa"), Closed(1012.5)]).manifest()
+    assert Progress(*opened_and(entries_of(whole, told_at))).manifest() == whole
 
 
 @pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
