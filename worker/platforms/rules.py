@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 import structlog
 from msgspec import Meta
 from msgspec.structs import replace
-from playwright.async_api import Error, Page
+from playwright.async_api import Error, JSHandle, Page
 
 from common.errors import AgentError
 from common.wire.messages import Participant
@@ -472,15 +473,15 @@ async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest 
     Raises: TimeoutError when the page does not answer, playwright's Error when it cannot.
     """
     async with asyncio.timeout(timeout_s):
-        argument = {"rules": rules.argument, "request": msgspec.to_builtins(request)}
+        asked = msgspec.to_builtins(request)
         try:
-            answer = await page.evaluate(DETECT if _FACTS in rules.complained else rules.script, argument)
+            answer = await _detect(page, DETECT if _FACTS in rules.complained else rules.script, rules.argument, asked)
         except Error as error:
             if not rules.facts or _FACTS in rules.complained or "SyntaxError" not in error.message:
                 raise
             rules.complained.add(_FACTS)
             log.warning("adapter_facts_bad", error=error.message[:200])
-            answer = await page.evaluate(DETECT, argument)
+            answer = await _detect(page, DETECT, rules.argument, asked)
     _complain(rules, answer)
     try:
         seen = msgspec.convert(answer, Seen)
@@ -494,6 +495,34 @@ async def look(page: Page, rules: Rules, timeout_s: float, request: LookRequest 
         )
         return replace(seen, people=people, lines=lines)
     return seen
+
+
+class _Detector(NamedTuple):
+    """The detector in the document of a page, as a function that nothing in the page can reach."""
+
+    script: str
+    rules: str
+    function: JSHandle
+
+
+_KEEP: Final = "(rules) => {{ const detect = {}\n; return (request) => detect({{ rules, request }}); }}"
+_DETECT: Final = "(detect, request) => detect(request)"
+_detectors: Final = WeakKeyDictionary[Page, _Detector]()
+
+
+async def _detect(page: Page, script: str, rules: str, request: dict[str, Any]) -> Any:
+    """What the detector answers. Script and rules are 15 to 45 KB, and every bot looks twice a second: so they are sent
+    once for each document. Raises: playwright's Error.
+    """
+    detector = _detectors.get(page)
+    if detector and (detector.script, detector.rules) == (script, rules):
+        try:
+            return await detector.function.evaluate(_DETECT, request)
+        except Error:  # most likely its document is gone; if not, the next error is as good
+            del _detectors[page]
+    function = await page.evaluate_handle(_KEEP.format(script), rules)
+    _detectors[page] = _Detector(script, rules, function)
+    return await function.evaluate(_DETECT, request)
 
 
 def _complain(rules: Rules, answer: Any) -> None:

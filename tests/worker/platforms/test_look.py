@@ -1,10 +1,10 @@
 """One look at a page: the first rule that matches, who is there, what was said, and how much of it is read."""
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
-from playwright.async_api import Page
+from playwright.async_api import JSHandle, Page
 
 from common.wire.messages import Participant
 from tests.waiting import PATIENCE_S
@@ -58,6 +58,38 @@ async def test_the_first_rule_that_matches_something_visible_is_what_the_page_sh
         await put(page, body)
         assert replace(await look(page, rules, PATIENCE_S), document=0.0) == seen, body
     await page.goto("about:blank")
+
+
+async def test_the_detector_is_sent_once_for_each_document_and_rules(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    evaluate_handle = Page.evaluate_handle
+
+    async def noted(page: Page, expression: str, arg: Any = None) -> JSHandle:
+        sent.append(arg)
+        return await evaluate_handle(page, expression, arg)
+
+    monkeypatch.setattr(Page, "evaluate_handle", noted)
+    first, second = (
+        Rules([ScreenRule(screen, screen, visible=["main"])], Actions())
+        for screen in (Screen.IN_MEETING, Screen.WAITING_ROOM)
+    )
+
+    async def shows(rules: Rules) -> Screen:
+        return (await look(page, rules, PATIENCE_S)).screen
+
+    await page.goto("data:text/html,<main>Hello</main>")
+    assert [await shows(first) for _ in range(3)] == [Screen.IN_MEETING] * 3
+    assert sent == [first.argument]
+    await rewrite(page, "<form>Name</form>")
+    assert await shows(first) is Screen.UNKNOWN, "the document is another, and the window the same"
+    assert sent == [first.argument]
+    await page.goto("data:text/html,<main>Again</main>")
+    assert [await shows(first) for _ in range(2)] == [Screen.IN_MEETING] * 2
+    assert sent == [first.argument] * 2
+    assert [await shows(second) for _ in range(2)] == [Screen.WAITING_ROOM] * 2
+    assert sent == [first.argument, first.argument, second.argument]
 
 
 async def test_numbers_that_stand_side_by_side_are_not_read_as_one(page: Page) -> None:
