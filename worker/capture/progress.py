@@ -209,9 +209,10 @@ class Track:
         if ended_at > began_at:
             self.gaps.append(Gap(began_at, ended_at, cause, self.kind))
 
-    def close(self, entry: Closed) -> None:
+    def close(self, entry: Closed, *, has_begun: bool) -> None:
+        """`has_begun`: there is any sound or picture. Else what keeps it from being there keeps the tracks from it."""
         if self.kind == "tracks" and not self.parts:
-            self.miss(self.covered_until, entry.at, "refused")
+            self.miss(self.covered_until, entry.at, "refused" if has_begun else entry.cause)
         elif entry.at - self.covered_until > SHORTEST_GAP_S:
             self.miss(self.covered_until, entry.at, entry.cause)
 
@@ -260,8 +261,9 @@ class Progress:
                 raise OutOfOrderError(f"cannot follow anything: {entry}")
             case Closed():
                 _expect(entry, not self.closed)
+                known = msgspec.structs.replace(entry, cause=self.pause_cause) if self.is_paused else entry
                 for track in self.tracks.values():
-                    track.close(msgspec.structs.replace(entry, cause=self.pause_cause) if self.is_paused else entry)
+                    track.close(known, has_begun=self.has_begun)
                 self.closed = entry
             case Paused(cause=cause):
                 _expect(entry, not self.closed)

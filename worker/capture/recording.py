@@ -64,6 +64,8 @@ _PAUSES: Final[dict[tuple[GapCause, bool], str]] = {
     ("refused", False): "record again: the meeting permits it",
 }
 """What a bot's story says when a pause of that cause began, or is over."""
+_STILL_PAUSED: Final = "its recording is paused, as it was before"
+"""Of one that an attempt, or an agent, before this one had paused."""
 _DISK_FULL_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _DISK_ERRORS: Final = (*_DISK_FULL_ERRORS, errno.EIO)
 
@@ -93,7 +95,8 @@ class Recording:
     monotonic seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
     `add_to_story`: adds a line to the bot's story. With `on_sound`, chunks of sound are short. `before_close`: what
     else is to be spooled, once the bot is out. `on_recorder`: called whenever there is a recorder, a new one or one
-    that another agent began. `is_left`: whether another agent left a spool of this bot.
+    that another agent began, that records: of one that is paused once it goes on. `is_left`: whether another agent left
+    a spool of this bot.
     """
 
     def __init__(
@@ -280,7 +283,8 @@ class Recording:
             self._open_cause = None
             self._stall.reset(time.monotonic())
             self._silence.reset()
-            self._on_recorder()
+            if not self.is_paused:
+                self._on_recorder()
         return recorder
 
     async def _find(self, page: Page | None) -> Recorder | None:
@@ -322,6 +326,8 @@ class Recording:
         if self.spool.progress.has_begun or self.spool.is_told:
             return False
         self._on_began(how)
+        if self.spool.progress.is_paused:
+            self._add_to_story(_STILL_PAUSED)
         await asyncio.to_thread(self.spool.note_told)
         return True
 
@@ -386,6 +392,7 @@ class Recording:
             await recorder.pause()
         elif not self.is_paused and PAUSED in pulled.stopped.values():
             await recorder.resume(self.spool.progress.pause_cause)
+            self._on_recorder()
 
     async def _check(self, pulled: Pulled, received: set[Kind], now: float, *, may_replace: bool) -> None:
         """Tell that the recorder stalls, or records silence while somebody speaks. Replace it then, and if it stopped,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from common.runtime.recordings.manifests import joined
-from common.wire.manifest import Gap, Kind, Way
+from common.wire.manifest import Gap, GapCause, Kind, Way
 from worker.capture.progress import (
     SEGMENT_S,
     SHORTEST_GAP_S,
@@ -339,6 +339,15 @@ def test_of_what_was_over_when_its_vm_was_lost_it_is_told_once_what_is_missing_a
     assert [gap for gap in after.gaps if gap.kind == "audio"] == [Gap(1006.0, 1030.0, "vm_lost")]
     whole = Progress(OPENED, [BEGAN, chunk(0, 1012.0), Cut("aa"), Closed(1012.5)]).manifest()
     assert Progress(*opened_and(entries_of(whole, told_at))).manifest() == whole
+
+
+@pytest.mark.parametrize(("is_heard", "cause"), [(False, "paused"), (True, "refused")])
+def test_that_no_track_was_taken_has_the_cause_that_nothing_was_recorded_if_that_is_so(
+    is_heard: bool, cause: GapCause
+) -> None:
+    heard: list[AnyEntry] = [BEGAN, chunk(0, 1006.0)] if is_heard else []
+    progress = Progress(Opened("b1", 1, "room", 1000.0, ("audio", "tracks")), [*heard, Paused(1006.0), Closed(1030.0)])
+    assert [gap.cause for gap in progress.gaps if gap.kind == "tracks"] == [cause]
 
 
 @pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])

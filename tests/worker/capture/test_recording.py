@@ -24,7 +24,7 @@ from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
-from worker.capture.progress import Opened
+from worker.capture.progress import Opened, Paused
 from worker.capture.recording import Recording
 from worker.capture.spool import Spool
 from worker.capture.way import MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
@@ -118,6 +118,7 @@ class Scene:
         self.story: list[str] = []
         self.heard: list[int] = []
         self.begun: list[str] = []
+        self.announced: list[bool] = []  # whether it was paused then
         self.recording = Recording(
             spool=self.open_spool,
             ways=[self.stand_in, *others],
@@ -130,6 +131,7 @@ class Scene:
             log=structlog.get_logger(),
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
             is_left=self.folder.exists,
+            on_recorder=lambda: self.announced.append(self.recording.is_paused),
         )
 
     def open_spool(self, came_in_at: float, clock: Clock) -> Spool | NullSpool:
@@ -196,6 +198,18 @@ async def test_a_refusal_that_lasts_to_the_end_is_the_cause_of_the_gap_there_als
     [gap] = scene.made.gaps
     assert gap.cause == "refused"
     assert scene.story[-1] == "capture_failed: the disk of worker.state_dir takes nothing: No space left on device"
+
+
+async def test_an_attempt_that_begins_paused_says_so_and_announces_nothing_until_it_goes_on(tmp_path: Path) -> None:
+    scene, now = Scene(tmp_path), time.time()
+    Spool.create(scene.folder, Opened("b1", 1, "room", now), [Paused(now)])
+    async with scene.recorded():
+        await wait_until(lambda: scene.stand_in.opens)
+        await wait_until(lambda: scene.story)
+        assert (scene.story, scene.announced) == (["its recording is paused, as it was before"], [])
+        scene.recording.pause(paused=False)
+        await wait_until(lambda: scene.heard)
+    assert set(scene.announced) == {False}
 
 
 async def test_of_a_meeting_that_never_permitted_it_nothing_is_left(tmp_path: Path) -> None:
