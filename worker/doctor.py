@@ -5,6 +5,7 @@ It warms one worker in a folder of its own, removes it afterwards, and touches n
 
 import math
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -51,6 +52,7 @@ _FILES_WORKER: Final = 100
 _DISK_WORKER_MB: Final = 50
 _FONTS: Final = ("/usr/share/fonts", "/usr/local/share/fonts")
 _SHM: Final = Path("/dev/shm")  # noqa: S108  # only its size is read
+_MERGES_PROGRAMS: Final = (6, 4)  # the first kernel with PR_SET_MEMORY_MERGE
 _FONT_FILES: Final = frozenset({".ttf", ".otf", ".ttc", ".pfb"})
 _SANDBOX_POLL_S: Final = 0.05
 _SIGN_IN_SOON_S: Final = 7 * 86400.0
@@ -73,6 +75,7 @@ def checks(settings: Settings) -> list[Check]:
         _quick("fonts", lambda: fonts(_FONTS)),
         _quick("shared memory", lambda: shared_memory(_SHM, worker, many)),
         _quick("memory", lambda: memory(available_mb(), worker, pool, displays=settings.capture.needs_display)),
+        _quick("equal pages", lambda: equal_pages(os.uname().release)),
         _quick("processes", lambda: tasks(cgroup_limit("pids.max"), many)),
         open_files(1024, 1024 + _FILES_WORKER * many),
         disk(Path(worker.state_dir), 200, 500 + _DISK_WORKER_MB * many, "worker.state_dir"),
@@ -278,6 +281,15 @@ def tasks(limit: int | None, many: int) -> Found:
         return ok("no limit of its control group")
     facts = f"{limit} processes and threads in this control group"
     return ok(facts) if limit >= want else warning(facts, f"TasksMax={want} at least in the unit of the agent")
+
+
+def equal_pages(kernel: str, ksm: Path = Path("/sys/kernel/mm/ksm")) -> Found:
+    """Whether the kernel can merge equal pages of all browsers, and does. docs/architecture.md says why it need not."""
+    version = tuple(int(part) for part in re.findall(r"\d+", kernel)[:2])
+    run = _number(ksm / "run")
+    if run is None or version < _MERGES_PROGRAMS:
+        return ok(f"kernel {kernel} cannot merge those of whole programs")
+    return ok("merged for programs that ask for it" if run == 1 else "could be merged, and are not (ksm/run)")
 
 
 def fonts(folders: Sequence[str]) -> Found:

@@ -300,6 +300,23 @@ def test_processes_are_for_all_browsers(limit: int | None, severity: Severity) -
     assert doctor.tasks(limit, 12).severity is severity
 
 
+@pytest.mark.parametrize(
+    ("kernel", "run", "told"),
+    [
+        ("6.1.0-28-amd64", "1", "kernel 6.1.0-28-amd64 cannot merge"),
+        ("6.18.44", None, "kernel 6.18.44 cannot merge"),
+        ("6.18.44", "0", "could be merged, and are not"),
+        ("6.4.0-rc1", "1", "merged for programs that ask for it"),
+    ],
+)
+def test_whether_the_kernel_merges_equal_pages(tmp_path: Path, kernel: str, run: str | None, told: str) -> None:
+    if run is not None:
+        (tmp_path / "run").write_text(run)
+    found = doctor.equal_pages(kernel, tmp_path)
+    assert found.severity is OK
+    assert told in found.what
+
+
 def test_fonts_are_counted_wherever_they_lie(tmp_path: Path) -> None:
     assert doctor.fonts([str(tmp_path)]).severity is WARNING
     (tmp_path / "a/b").mkdir(parents=True)
