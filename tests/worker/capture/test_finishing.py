@@ -419,7 +419,7 @@ async def test_what_is_left_of_a_recording_whose_vm_is_gone_is_finished_elsewher
     agent.take_over(ORDER)
     made = await finish(recorded)
     assert [(gap.began_at, gap.ended_at, gap.cause) for gap in made.gaps] == [
-        (1010.5, 1015.0, "agent_away"), (1020.0, 1040.0, "vm_lost"),
+        (1010.5, 1015.0, "agent_away"), (1020.0, 1025.0, "vm_lost"),
     ]  # fmt: skip
     assert made.audio
     assert made.audio.duration_s == pytest.approx(20.0, abs=0.2)
