@@ -275,10 +275,10 @@ class Recording:
     async def _find_or_open(self, page: Page) -> Recorder | None:
         """None: there is none, and none may begin now."""
         recorder = await self._find(page)
-        if recorder:  # the agent that opened it may have died before it told so
-            await self._tell_began(self._ways[0].label)
-        elif not self._is_refused:
+        if recorder is None and not self._is_refused:
             recorder = await self._open(page)
+        elif recorder and isinstance(self.spool, Spool):  # the agent that opened it may have died before it told so
+            await self._tell_began(self._ways[0].label)
         if recorder:
             self._open_cause = None
             self._stall.reset(time.monotonic())

@@ -114,6 +114,7 @@ class Scene:
         self.page: Page | None = cast("Page", object())
         self.disk: OSError | None = None
         self.has_room = True
+        self.is_only_streamed = False
         self.voice_at: float | None = None
         self.story: list[str] = []
         self.heard: list[int] = []
@@ -137,6 +138,8 @@ class Scene:
     def open_spool(self, came_in_at: float, clock: Clock) -> Spool | NullSpool:
         if self.disk:
             raise self.disk
+        if self.is_only_streamed:
+            return NullSpool()
         opened = Opened("b1", 1, "room", came_in_at, way=self.stand_in.name, ahead_s=clock.ahead_s)
         is_new = not self.folder.exists()
         self.spool = Spool.create(self.folder, opened) if is_new else Spool.find(self.folder)
@@ -291,6 +294,18 @@ async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the
         scene.stand_in.is_open = False
         await wait_until(lambda: len(scene.stand_in.begun) == 3)
     assert scene.stand_in.begun == [None, "refused", "recorder_lost"]
+
+
+async def test_that_a_bot_is_listened_to_is_told_once_however_many_agents_there_are(tmp_path: Path) -> None:
+    before = Scene(tmp_path)
+    before.is_only_streamed = True
+    async with before.recorded(is_killed=True):
+        await wait_until(lambda: before.heard)
+    after = Scene(tmp_path, before.stand_in)
+    after.is_only_streamed = True
+    async with after.recorded():
+        await wait_until(lambda: after.heard)
+    assert (len(before.begun), after.begun) == (1, [])
 
 
 async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_just_before(
