@@ -75,7 +75,7 @@ SILENCE_CHECK_S: Final = 1.0
 RULES_CHECK_S: Final = 1.0
 _SILENT_S: Final = 10.0  # without an answer of Redis; then the status line says that it is not reached
 SWEEP_S: Final = 60.0
-_LONGEST_NUMBERS: Final = "-99999-9999999"  # of a worker's id: the manager's term, and which worker of its VM it is
+_LONGEST_NUMBERS: Final = "-9999-999999"  # of a worker's id: the manager's term, and which worker of its VM it is
 ORPHANS_AT_ONCE: Final = 3  # orphans are rare: if a sweep finds many, a fault in the sweep is more likely
 
 
