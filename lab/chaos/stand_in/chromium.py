@@ -21,6 +21,7 @@ from lab.chaos.stand_in import websocket
 from lab.chaos.stand_in.page import END, INSIDE, LOBBY, Page
 
 _HOLD_S: Final = 0.02  # between two looks whether a button can be clicked
+_DETECTOR: Final = "detector"
 _PROFILE: Final = "--user-data-dir="
 # The first line is for a shell, because a path with a space cannot follow #!. For Python that line is a string.
 _PROGRAM: Final = """#!/bin/sh
@@ -131,6 +132,7 @@ class _Client:
         self._sessions: dict[str, str] = {}  # id -> the type of its target
         self._listening: dict[str, list[str]] = {}  # a page's session -> its worlds
         self._contexts = 0
+        self._rules = ""
         self._calls: asyncio.TaskGroup | None = None
         self._handlers: dict[str, Callable[[str, Message], Message | None]] = {
             "Browser.getVersion": self._version,
@@ -344,8 +346,11 @@ class _Client:
             return
         words = [argument.get("value") for argument in params["arguments"]]
         script, argument = str(words[3]), cast("Message", _plain(words[5]))
-        if "readings.participants" in script:
-            answer = _serialised(page.look(argument))
+        if "readings.participants" in script:  # it is kept as a function, and called with each look
+            self._rules = str(argument)
+            answer = {"type": "function", "className": "Function", "description": "detect", "objectId": _DETECTOR}
+        elif script.startswith("(detect, request)"):
+            answer = _serialised(page.look(self._rules))
         elif "poolmgrGuard" in script:
             page.attend(cast("float", argument))
             answer = {"type": "undefined"}

@@ -64,9 +64,9 @@ class Page:
 
     # What scripts do to the page
 
-    def look(self, argument: dict[str, Any]) -> dict[str, Any]:
+    def look(self, by: str) -> dict[str, Any]:
         """Answer as detect.js does: the first rule with a visible selector. There are no names and no chat."""
-        rules = json.loads(argument["rules"])
+        rules = json.loads(by)
         shown = f"#end-screen[data-end={self._end}]" if self.phase == END else _SHOWN.get(self.phase)
         found = next((rule for rule in rules["screen"] if shown in rule["visible"]), None)
         inside = self.phase == INSIDE
