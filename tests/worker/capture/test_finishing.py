@@ -186,6 +186,7 @@ async def test_parts_are_one_file_that_keeps_to_the_wall_clock_and_gaps_are_sile
     assert recorded.reports[0].first_gaps == tuple(made.gaps)
 
 
+@pytest.mark.long
 async def test_each_part_is_placed_as_its_own_way_to_record_tells(recorded: Recorded) -> None:
     """A display's sound has the time of the wall clock; of a tab's only the arrival tells it."""
     late_s = 2.0
@@ -202,6 +203,7 @@ async def test_each_part_is_placed_as_its_own_way_to_record_tells(recorded: Reco
     assert loud == [True, True, False, False, True, True]
 
 
+@pytest.mark.long
 async def test_of_many_gaps_the_first_are_reported(recorded: Recorded) -> None:
     agent = await lost(recorded)
     many = [Gap(1000.0 + n, 1000.5 + n, "agent_away", "video" if n % 2 else "audio") for n in range(50)]
@@ -275,6 +277,7 @@ async def test_whenever_its_vm_is_lost_the_store_says_every_segment_that_it_has(
     assert len(set(names)) > 20
 
 
+@pytest.mark.long
 async def test_what_says_so_grows_with_the_recording_and_no_faster(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +326,7 @@ def stored(recorded: Recorded) -> dict[str, bytes]:
     return {name: (Path(recorded.settings.store) / name).read_bytes() for name in files_in(recorded.settings.store)}
 
 
+@pytest.mark.long
 async def test_a_vm_that_comes_back_with_more_changes_nothing_of_what_another_one_finished(recorded: Recorded) -> None:
     spooled(recorded.folder, 1000.5)
     await finish(recorded)
@@ -347,6 +351,7 @@ class FinishedAtOnce(Store):
         await super().put(path, what, once=once, content_type=content_type)
 
 
+@pytest.mark.long
 async def test_of_two_agents_that_finish_at_once_the_manifest_is_true_of_its_files(recorded: Recorded) -> None:
     recorded.store = store = FinishedAtOnce(recorded.settings)
     store.both = asyncio.Barrier(2)
@@ -475,6 +480,7 @@ async def test_a_manifest_that_cannot_be_read_is_set_aside_for_a_true_one(
     assert list(recorded.folder.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_it_is_taken_over_as_soon_as_the_store_answers_also_by_the_next_agent(recorded: Recorded) -> None:
     agent = await lost(recorded)
     bring_back = recorded.take_store_away()
@@ -588,6 +594,7 @@ async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed
     assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
 
 
+@pytest.mark.long
 async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is_stored(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -609,8 +616,10 @@ async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is
     assert list(recorded.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("fault", ["gone", "unreadable", "short"])
-@pytest.mark.parametrize("in_mid_call", [True, False])
+@pytest.mark.parametrize(
+    "fault", ["gone", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("unreadable", "short"))]
+)
+@pytest.mark.parametrize("in_mid_call", [True, pytest.param(False, marks=pytest.mark.long)])
 async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_stored(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch, fault: str, in_mid_call: bool
 ) -> None:
@@ -647,6 +656,7 @@ async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_st
     assert recorded.recordings.refused == 0
 
 
+@pytest.mark.long
 async def test_what_another_error_keeps_from_being_read_is_waited_for(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -666,6 +676,7 @@ async def test_what_another_error_keeps_from_being_read_is_waited_for(
     assert (made.gaps, len(recorded.segments)) == ([], len(spool.progress.segments))
 
 
+@pytest.mark.long
 async def test_of_what_is_not_there_or_here_already_nothing_is_taken_over(recorded: Recorded) -> None:
     agent = await lost(recorded)
     await recorded.store.put("spoiled/1/progress.json", b"{")
@@ -750,6 +761,7 @@ async def test_tracks_have_the_names_that_the_copy_of_the_minutes_tells_where_no
     assert track.voice_s == pytest.approx(3.0, abs=0.2)
 
 
+@pytest.mark.long
 async def test_a_segment_that_is_not_what_it_was_is_a_gap_and_the_rest_plays(recorded: Recorded) -> None:
     spool = spooled(recorded.folder, 1000.5)
     spool.close(Closed(1011.0))
@@ -780,6 +792,7 @@ async def test_what_is_no_sound_is_a_damaged_part(recorded: Recorded) -> None:
     assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["damaged"])
 
 
+@pytest.mark.long
 async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwhile(recorded: Recorded) -> None:
     recorded.settings = msgspec.structs.replace(recorded.settings, finish_memory_mb=1)
     recorded.anew()
@@ -794,6 +807,7 @@ async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwh
     assert (await finish(recorded)).audio
 
 
+@pytest.mark.long
 async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recording(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -835,6 +849,7 @@ async def test_what_is_on_a_full_disk_alone_is_left_to_no_other_vm(
     assert [report.unmade for report in recorded.reports] == [""]
 
 
+@pytest.mark.long
 async def test_a_finished_recording_that_the_disk_does_not_remove_is_reported_once(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -929,6 +944,7 @@ async def test_a_folder_that_the_disk_does_not_read_is_left_to_others_which_is_t
     assert [(report.bot_id, report.attempt, report.unmade) for report in recorded.reports] == [("b1", 1, why)] * 2
 
 
+@pytest.mark.long
 async def test_what_cannot_be_taken_over_is_left_to_others(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
     monkeypatch.setattr("worker.capture.recordings.CHECK_EVERY_S", 0.01)
@@ -952,6 +968,7 @@ async def test_what_cannot_be_taken_over_is_left_to_others(recorded: Recorded, m
     assert (await finish(recorded)).audio
 
 
+@pytest.mark.long
 async def test_a_disk_that_has_lost_many_segments_is_no_reason_to_leave_the_rest_to_others(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

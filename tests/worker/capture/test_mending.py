@@ -45,7 +45,7 @@ def make(folder: Path, sound: list[Stream], packets: list[Stream]) -> tuple[Audi
     return made.audio, loud(out)
 
 
-@pytest.mark.parametrize("has_track", [True, False])
+@pytest.mark.parametrize("has_track", [pytest.param(True, marks=pytest.mark.long), False])
 def test_what_came_while_the_recorder_was_away_is_in_its_place(tmp_path: Path, has_track: bool) -> None:
     sound = [recorded(tmp_path / "a", 0.0, seconds=2.0), recorded(tmp_path / "b", 14.0, seconds=2.0)]
     packets = [of_track(tmp_path / "t", 1.0, 12.0)] if has_track else []

@@ -67,6 +67,7 @@ def program_of(worker: Path, name: str) -> int | None:
     return None
 
 
+@pytest.mark.long
 async def test_a_counter_and_tones_are_in_one_file_in_step(
     recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
 ) -> None:
@@ -277,6 +278,7 @@ async def test_sound_keeps_to_the_wall_clock_though_the_sound_server_has_more_of
     assert late_s < surplus_s - 0.02
 
 
+@pytest.mark.long
 async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(worker: Path) -> None:
     recorder = await recorder_of(worker, buffer_s=4)
     await waiting(recorder, lambda pulled: pulled.chunks)  # the buffer's time counts from here, not from a slow start
@@ -295,7 +297,7 @@ async def test_what_nobody_fetches_is_bounded_and_it_goes_on_when_somebody_does(
     assert (first.seq, first.part, first.cause) == (last + 1, 4, "spool_full")
 
 
-@pytest.mark.parametrize("set_by_s", [-60.0, 60.0])
+@pytest.mark.parametrize("set_by_s", [pytest.param(-60.0, marks=pytest.mark.long), 60.0])
 async def test_another_run_begins_when_the_wall_clock_is_set(
     worker: Path, monkeypatch: pytest.MonkeyPatch, set_by_s: float
 ) -> None:

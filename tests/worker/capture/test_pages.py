@@ -79,9 +79,8 @@ async def recorded_on(
         yield harness, meeting
 
 
-@pytest.mark.parametrize(
-    "platform", [pytest.param(each, marks=() if each == "google_meet" else pytest.mark.long) for each in CODES]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("platform", CODES)
 async def test_all_is_heard_under_a_strict_policy_by_web_audio_and_over_new_connections(
     recorded: Recorded, driver: Driver, site: Site, platform: str
 ) -> None:

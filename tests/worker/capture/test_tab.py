@@ -96,6 +96,7 @@ def made_of(chunks: list[Chunk], folder: Path) -> list[float]:
     return [chunks[0].part_at + at for at in beeps(listen(folder / "made.ogg"))]
 
 
+@pytest.mark.long
 async def test_sound_is_at_its_own_time_also_after_the_tabs_stood_still(
     page: Page, chromium: Chromium, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ async def finds(way: TabWay, page: Page) -> Recorder | None:
                 return await way.find(page)
 
 
+@pytest.mark.long
 async def test_a_tab_that_hangs_is_asked_some_times_and_then_closed(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ async def test_a_tab_is_kept_as_long_as_the_whole_browser_stands_still(
     assert (await found.pull(0, 600, None)).chunks[: len(chunks)] == chunks
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
 async def test_a_page_in_a_window_keeps_its_size_under_the_bar_that_says_that_it_is_captured(
     driver: Driver, tmp_path: Path
@@ -178,6 +181,7 @@ async def test_a_page_in_a_window_keeps_its_size_under_the_bar_that_says_that_it
         await chromium.kill()
 
 
+@pytest.mark.long
 async def test_its_times_are_those_of_the_recordings_clock_whoever_sets_the_wall_clock(page: Page) -> None:
     await page.set_content(BEEPING)
     clock = Clock(Clock.by_wall().ahead_s - 3600)  # the wall clock was set forward by an hour

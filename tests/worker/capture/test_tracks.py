@@ -48,6 +48,7 @@ def recorded(tmp_path: Path) -> Recorded:
     return Recorded(tmp_path, tracks=True)
 
 
+@pytest.mark.long
 async def test_each_who_speaks_has_a_file_with_nobody_elses_sound_and_is_named_live(
     recorded: Recorded, driver: Driver, room: str, somebodys: Browser
 ) -> None:
@@ -225,9 +226,17 @@ async def site() -> AsyncGenerator[str]:
     [
         pytest.param(STRICT, {}, "", id="strict", marks=pytest.mark.long),  # which the next one is, too
         pytest.param(TRUSTED, {}, "", id="trusted types"),
-        pytest.param(f"{TRUSTED}; trusted-types page", {}, "allows no Worker", id="named trusted types"),
+        pytest.param(
+            f"{TRUSTED}; trusted-types page", {}, "allows no Worker", id="named trusted types", marks=pytest.mark.long
+        ),
         pytest.param(f"{STRICT}; worker-src 'none'", {}, "does not let the Worker's script load", id="no workers"),
-        pytest.param(STRICT, {"encodedInsertableStreams": True}, "transforms packets itself", id="its own"),
+        pytest.param(
+            STRICT,
+            {"encodedInsertableStreams": True},
+            "transforms packets itself",
+            id="its own",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 async def test_a_page_plays_what_it_receives_whether_it_lets_packets_be_taken_or_not(

@@ -42,7 +42,6 @@ def clearest(samples: list[float]) -> tuple[float, float]:
     return max(((tone(block, 440), tone(block, 1000)) for block in blocks), key=sum)
 
 
-@pytest.mark.long
 async def test_what_is_heard_arrives_while_it_is_said_with_no_store_and_no_gap_though_the_reader_goes_and_comes(
     tmp_path: Path, driver: Driver, room: str, somebody: Page
 ) -> None:

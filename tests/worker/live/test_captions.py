@@ -250,6 +250,7 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
     assert [text for _, text in receiver.finals] == ["the first of them", "then a second one", "and now the third"]
 
 
+@pytest.mark.long
 async def test_a_page_that_floods_its_captions_is_told_once_in_the_log(
     pages: tuple[Site, Browser], receiver: Receiver
 ) -> None:

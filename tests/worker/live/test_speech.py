@@ -66,6 +66,7 @@ def in_time(report: dict[str, Any]) -> bool:
     return all(abs(after - before - 0.6) <= 0.2 for before, after in pairwise(starts))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_where_a_page_shows_no_captions_its_sound_is_made_words_of(
     tmp_path: Path, driver: Driver, room: str, somebodys: Browser

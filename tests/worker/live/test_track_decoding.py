@@ -145,6 +145,7 @@ async def test_a_track_whose_codec_takes_nothing_more_has_another_one() -> None:
     assert seconds(taken.frames) - before_s == pytest.approx(5 * LINE_S, abs=0.1)
 
 
+@pytest.mark.long
 async def test_more_tracks_than_are_decoded_are_dropped_and_counted_until_others_are_gone() -> None:
     taken = Taken()
     for number in range(MOST_TRACKS + 1):

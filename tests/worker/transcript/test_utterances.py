@@ -292,7 +292,7 @@ def test_whatever_is_repeated_is_not_kept_more_often_than_it_is_said_through_any
     assert len(kept(words, steps, size).split()) <= len(words) + 8
 
 
-@pytest.mark.parametrize("times", [2, 20, 60])
+@pytest.mark.parametrize("times", [2, 20, pytest.param(60, marks=pytest.mark.long)])
 def test_a_refrain_is_kept_as_often_as_it_is_said(times: int) -> None:
     text = " ".join([SENTENCE] * times)
     assert " ".join(piece for _, piece in finals(follow(*growing(text)))) == text
