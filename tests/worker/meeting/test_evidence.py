@@ -140,6 +140,7 @@ async def test_a_picture_shows_the_page_but_for_its_secrets_and_leaves_it_as_it_
     assert seen["#plain"][0] < 90 < 200 < seen["#plain"][1], "black on white"
 
 
+@pytest.mark.long
 async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, site: Site, outbox: Outbox) -> None:
     await own_page.goto(site.page(HANGING))
     await own_page.evaluate("hang()")
@@ -201,9 +202,9 @@ async def test_nothing_is_kept_of_what_was_wished_for_unless_it_is_a_probe(page:
     ("talk", "times"),
     [
         ("console.log(`line ${i}`)", CHATTER),
-        ("setTimeout(() => { throw new Error(`line ${i}`); })", CHATTER),
+        pytest.param("setTimeout(() => { throw new Error(`line ${i}`); })", CHATTER, marks=pytest.mark.long),
         # Chromium complains of each in the console, too.
-        ("fetch(`http://127.0.0.1:1/${i}`).catch(() => {})", CHATTER // 2),
+        pytest.param("fetch(`http://127.0.0.1:1/${i}`).catch(() => {})", CHATTER // 2, marks=pytest.mark.long),
     ],
 )
 async def test_a_page_that_talks_without_end_is_listened_to_until_it_is_too_much(

@@ -87,6 +87,7 @@ async def test_a_page_that_wraps_its_connections_or_throws_its_clock_away_is_hea
     assert await page.evaluate("globalThis.found") is None
 
 
+@pytest.mark.long
 async def test_a_connection_of_channels_only_that_does_not_come_about_is_none(page: Page, site: Site) -> None:
     await page.goto(site.page(""))
     await page.evaluate("""async () => {
@@ -122,6 +123,7 @@ async def test_a_page_that_connects_to_nobody_received_nothing(page: Page, site:
     assert await read(page) == NOTHING, "one that was never begun is none"
 
 
+@pytest.mark.long
 async def test_what_is_heard_has_a_level_and_outlives_its_connection(page: Page, site: Site) -> None:
     await page.goto(site.page(""))
     await page.evaluate(PAIR, "tone")
@@ -139,6 +141,7 @@ async def test_what_is_heard_has_a_level_and_outlives_its_connection(page: Page,
     assert after["audio_energy"] >= both["audio_energy"]
 
 
+@pytest.mark.long
 async def test_frames_of_the_same_origin_are_heard_too_and_leave_what_they_received(page: Page, site: Site) -> None:
     await page.goto(
         site.page(f"""
@@ -157,6 +160,7 @@ async def test_frames_of_the_same_origin_are_heard_too_and_leave_what_they_recei
     assert gone["audio_packets"] >= heard["audio_packets"]
 
 
+@pytest.mark.long
 async def test_what_comes_over_the_channels_of_a_connection_without_media_counts(page: Page, site: Site) -> None:
     await page.goto(site.page(""))
     await page.evaluate(PAIR, "channel")

@@ -53,6 +53,7 @@ async def test_a_bot_waits_takes_part_and_ends_with_the_meeting(page: Page, site
     assert page.url == "about:blank"
 
 
+@pytest.mark.long
 async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
     url = site.page("""
         show(null);
@@ -68,7 +69,7 @@ async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
 @pytest.mark.parametrize(
     ("screen", "reason"),
     [
-        ("removed", Reason.REMOVED_BY_HOST),
+        pytest.param("removed", Reason.REMOVED_BY_HOST, marks=pytest.mark.long),
         ("left", Reason.NEVER_ADMITTED),
         pytest.param("full", Reason.MEETING_FULL, marks=pytest.mark.long),
         pytest.param("lost", Reason.CONNECTION_LOST, marks=pytest.mark.long),
@@ -87,6 +88,7 @@ async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site, m
     assert site.said == ["asked again"]
 
 
+@pytest.mark.long
 async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
     assert site.said == ["asked"]
 
 
+@pytest.mark.long
 async def test_a_page_that_never_asks_for_a_name_is_not_understood(page: Page, site: Site) -> None:
     url = site.page("show(null); document.body.append('Hello');")
     _, ended = await go(page, url, settings=WorkerSettings(load_timeout_s=0.5))
@@ -117,6 +120,7 @@ async def test_a_bot_that_nobody_admits_cancels_its_request(page: Page, site: Si
     assert site.said == ["cancelled"]
 
 
+@pytest.mark.long
 async def test_a_busy_page_is_asked_what_it_shows_when_the_time_is_up(
     page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +134,7 @@ async def test_a_busy_page_is_asked_what_it_shows_when_the_time_is_up(
     )
 
 
+@pytest.mark.long
 async def test_a_bot_that_is_left_alone_leaves(page: Page, site: Site) -> None:
     then = {BotState.IN_MEETING: "present('self')"}
     _, ended = await go(page, site.page(""), then=then, automatic_leave=AutomaticLeave(everyone_left_timeout=1))
@@ -162,6 +167,7 @@ async def test_a_page_that_hangs_is_noticed(own_page: Page, site: Site) -> None:
     assert bot.moves[-1] is BotState.IN_MEETING
 
 
+@pytest.mark.long
 async def test_a_page_is_not_left_because_the_driver_is_slow_for_a_while(
     own_page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +223,7 @@ async def test_a_browser_that_exits_ends_the_bot_at_once(own_page: Page, site: S
         assert site.said == ["hanging"]
 
 
+@pytest.mark.long
 async def test_a_page_that_is_closed_under_the_bot_ends_it(own_page: Page, site: Site) -> None:
     async with bot_at(own_page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
@@ -255,7 +262,9 @@ async def test_a_bot_leaves_while_it_tries_to_join(page: Page, site: Site) -> No
 @pytest.mark.parametrize(
     ("script", "inside", "said"),
     [
-        ("asked = () => show('waiting-room');", BotState.WAITING_ROOM, ["cancelled"]),
+        pytest.param(
+            "asked = () => show('waiting-room');", BotState.WAITING_ROOM, ["cancelled"], marks=pytest.mark.long
+        ),
         ("", BotState.IN_MEETING, ["left"]),
     ],
 )
@@ -275,7 +284,10 @@ async def test_a_bot_leaves_by_the_pages_own_button(
 
 @pytest.mark.parametrize(
     "stuck",
-    ["$('leave').onclick = () => {};", pytest.param("$('leave').disabled = true;", marks=pytest.mark.long), HANGING],
+    [
+        "$('leave').onclick = () => {};",
+        *(pytest.param(stuck, marks=pytest.mark.long) for stuck in ("$('leave').disabled = true;", HANGING)),
+    ],
     ids=["deaf", "disabled", "hangs"],
 )
 async def test_a_page_that_does_not_let_go_is_left_in_time(own_page: Page, site: Site, stuck: str) -> None:
@@ -290,6 +302,7 @@ async def test_a_page_that_does_not_let_go_is_left_in_time(own_page: Page, site:
         assert time.monotonic() - told_at < WorkerSettings().page_timeout_s, "it did not wait for the page"
 
 
+@pytest.mark.long
 async def test_dialogs_stand_in_nobodys_way(page: Page, site: Site) -> None:
     url = site.page("""
         alert("Welcome");
@@ -363,7 +376,12 @@ EMPTIES: Final = "after(0, () => location.replace('about:blank'));"
     ("script", "then", "reason"),
     [
         ("", {BotState.IN_MEETING: EMPTIES}, Reason.MEETING_ENDED),
-        ("asked = () => { show('waiting-room'); };", {BotState.WAITING_ROOM: EMPTIES}, Reason.UNEXPECTED_REDIRECT),
+        pytest.param(
+            "asked = () => { show('waiting-room'); };",
+            {BotState.WAITING_ROOM: EMPTIES},
+            Reason.UNEXPECTED_REDIRECT,
+            marks=pytest.mark.long,
+        ),
         pytest.param(EMPTIES, {}, Reason.UNEXPECTED_REDIRECT, marks=pytest.mark.long),
     ],
     ids=["in the meeting", "in the waiting room", "before"],
@@ -383,6 +401,7 @@ async def test_a_page_that_is_left_is_not_kept_for_whoever_goes_back(page: Page,
     assert site.said == ["gone"]
 
 
+@pytest.mark.long
 async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> None:
     async with bot_at(page, site.page("")) as bot:
         await bot.until_in(BotState.IN_MEETING)
@@ -492,6 +511,7 @@ async def test_every_screen_and_every_deed_is_told_in_order(page: Page, site: Si
     assert "12 34" not in repr(bot.reports)
 
 
+@pytest.mark.long
 async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,6 +520,7 @@ async def test_a_page_that_asks_for_a_passcode_that_nobody_gave_is_left(
     assert (ended.reason, site.said) == (Reason.PASSCODE_MISSING, [])
 
 
+@pytest.mark.long
 async def test_only_so_much_is_told_of_what_was_seen(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,7 +530,8 @@ async def test_only_so_much_is_told_of_what_was_seen(
     assert ended.reason is Reason.MEETING_ENDED
 
 
-@pytest.mark.parametrize("fragment", [pytest.param("", marks=pytest.mark.long), "#config"])
+@pytest.mark.long
+@pytest.mark.parametrize("fragment", ["", "#config"])
 async def test_a_page_without_its_host_is_loaded_again_until_it_has_one(
     page: Page, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fragment: str
 ) -> None:
@@ -542,6 +564,7 @@ async def test_a_probe_goes_in_looks_and_leaves(page: Page, site: Site, monkeypa
     assert "bye" in site.said
 
 
+@pytest.mark.long
 async def test_typing_may_take_longer_than_a_click(page: Page, site: Site) -> None:
     """What was cut short in the middle would be half a passcode."""
     allowed: dict[PageAction | Dismiss, float] = {}

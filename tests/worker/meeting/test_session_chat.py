@@ -96,15 +96,17 @@ async def next_line(guest: ClientWebSocketResponse) -> tuple[str, str]:
         pytest.param(
             "$('in-meeting').innerHTML += '<textarea id=chat-text>';", "TimeoutError", 1, marks=pytest.mark.long
         ),
-        (
+        pytest.param(
             "$('in-meeting').innerHTML += '<textarea id=chat-text></textarea><button id=chat-send>';",
             "the page has no chat that takes it",
             10,
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             f"$('in-meeting').innerHTML += '<textarea id=chat-text>'; $('chat-text').oninput = () => {{ {WAIT} }};",
             "TimeoutError",
             1,
+            marks=pytest.mark.long,
         ),
     ],
     ids=["no field", "no button", "not sent", "hangs"],

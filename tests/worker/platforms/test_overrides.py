@@ -245,6 +245,7 @@ def test_what_is_no_file_of_rules_keeps_nobody_waiting_and_no_other_file_from_co
     assert [screen.rule for screen in adapter.rules.screen] == ["call", "prompt"]
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_selector_that_the_page_broke_is_mended_while_the_bot_is_on_its_way(
     page: Page, show: Show, tmp_path: Path

@@ -16,6 +16,7 @@ from tests.worker.platforms.test_screens import (
     JITSI,
     MEET,
     MEET_BAR,
+    MEET_FIRST,
     TEAMS,
     TEAMS_BAR,
     ZOOM,
@@ -237,6 +238,7 @@ async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
 MACHINE_S: Final = 10.0  # what a busy one adds
 
 
+@pytest.mark.long
 async def test_a_page_that_was_loaded_anew_has_switches_of_its_own(
     page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +320,9 @@ JOIN_BUTTONS: Final = {
 }
 
 
-@pytest.mark.parametrize("platform", LABELS)
+@pytest.mark.parametrize(
+    "platform", [pytest.param(each, marks=() if each == "jitsi" else pytest.mark.long) for each in LABELS]
+)
 async def test_a_switch_that_has_a_label_only_is_switched_off(page: Page, show: Show, platform: str) -> None:
     await show(ADDRESS[platform], "")
     for on, off in LABELS[platform].items():
@@ -464,6 +468,7 @@ async def test_a_page_that_trusts_no_strings_is_looked_at_and_joined(page: Page,
     assert await page.evaluate("document.querySelector('input').value") == "Ann's bot"
 
 
+@pytest.mark.long
 async def test_a_page_of_twenty_thousand_elements_is_looked_at_in_time(page: Page, show: Show) -> None:
     rows = "<div class=a><span>some text</span><button>Do it</button><i>y</i></div>" * 5000
     await show(MEET, f"{rows}<p>You’re waiting to be let in</p>")
@@ -519,7 +524,7 @@ COUNTS: Final = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("platform", ADDRESS)
+@pytest.mark.parametrize("platform", MEET_FIRST)
 async def test_each_platforms_popups_are_known(page: Page, show: Show, platform: str) -> None:
     await show(ADDRESS[platform], "")
     for of, html, popup in POPUPS:
@@ -527,7 +532,7 @@ async def test_each_platforms_popups_are_known(page: Page, show: Show, platform:
             assert (await told_on(page, platform, html)).popup == popup, html
 
 
-@pytest.mark.parametrize("platform", ADDRESS)
+@pytest.mark.parametrize("platform", MEET_FIRST)
 async def test_how_many_are_there_and_who_speaks_is_read(page: Page, show: Show, platform: str) -> None:
     await show(ADDRESS[platform], "")
     for of, html, participants, speaker in COUNTS:
@@ -553,7 +558,9 @@ async def test_google_meets_people_are_read_off_their_tiles(page: Page, show: Sh
 @pytest.mark.parametrize(
     ("platform", "tile", "bar"),
     [
-        ("zoom", "<div class=video-avatar__avatar-footer><span>NAME</span></div>", ZOOM_BAR),
+        pytest.param(
+            "zoom", "<div class=video-avatar__avatar-footer><span>NAME</span></div>", ZOOM_BAR, marks=pytest.mark.long
+        ),
         ("teams", "<span data-tid=participant-info-nametag>NAME</span>", TEAMS_BAR),
     ],
 )
@@ -595,6 +602,7 @@ async def test_jitsis_own_program_tells_who_is_there_and_what_is_said(page: Page
     assert (again.people, again.lines) == (None, (own,))
 
 
+@pytest.mark.long
 async def test_teams_toggles_are_switched_off_and_a_page_in_the_lobby_is_left(page: Page, show: Show) -> None:
     html = f"""{NOTE}<input data-tid=prejoin-display-name-input><button class=mic data-tid=toggle-mute aria-checked=true
         onclick="this.ariaChecked = false">Mic</button>
@@ -608,6 +616,7 @@ async def test_teams_toggles_are_switched_off_and_a_page_in_the_lobby_is_left(pa
     assert await do(page, teams, PageAction.CANCEL_REQUEST) == [["cancel", True]]
 
 
+@pytest.mark.long
 async def test_zooms_join_button_is_clicked_on_under_its_card_but_not_while_it_is_off(page: Page, show: Show) -> None:
     html = f"""{NOTE}<input id=input-for-name><button class="preview-join-button disabled">Join</button>
       <div class=preview-meeting-info style="position: fixed; inset: 0"></div>"""

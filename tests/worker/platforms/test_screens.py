@@ -22,6 +22,10 @@ ZOOM: Final = "https://app.zoom.us/wc/123456789/join?pwd=secret"
 TEAMS: Final = "https://teams.microsoft.com/v2/?meetingjoin=true#/l/meetup-join/19%3a/0?context=secret"
 JITSI: Final = "https://meet.jit.si/Room#config.startWithAudioMuted=true"
 ADDRESS: Final = {"google_meet": MEET, "zoom": ZOOM, "teams": TEAMS, "jitsi": JITSI}
+MEET_FIRST: Final = [
+    pytest.param(platform, marks=() if platform == "google_meet" else pytest.mark.long) for platform in ADDRESS
+]
+"""Where one set of rules after the other is tried in the same way."""
 
 S: Final = Screen
 
@@ -536,7 +540,7 @@ AGAIN: Final = [
 ]
 
 
-@pytest.mark.parametrize("platform", ADDRESS)
+@pytest.mark.parametrize("platform", MEET_FIRST)
 async def test_a_page_is_recognised_and_by_which_rule(page: Page, show: Show, platform: str) -> None:
     here = [row for row in ROWS if row.platform == platform and not row.url]
     await show(ADDRESS[platform], "")
@@ -587,6 +591,7 @@ BEHIND: Final = {
 }
 
 
+@pytest.mark.long
 async def test_of_words_of_an_end_it_is_told_whether_the_call_is_still_there(page: Page, show: Show) -> None:
     meet = adapter_for("google_meet")
     assert meet
@@ -603,7 +608,7 @@ async def test_of_words_of_an_end_it_is_told_whether_the_call_is_still_there(pag
         assert seen.behind == "", html
 
 
-@pytest.mark.parametrize("platform", ADDRESS)
+@pytest.mark.parametrize("platform", MEET_FIRST)
 async def test_a_page_that_offers_the_way_back_is_not_in_the_call(page: Page, show: Show, platform: str) -> None:
     adapter = adapter_for(platform)
     assert adapter
@@ -636,7 +641,7 @@ async def test_a_program_that_is_in_no_call_says_so_of_the_document_that_had_one
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over)
 
 
-@pytest.mark.parametrize("platform", ADDRESS)
+@pytest.mark.parametrize("platform", MEET_FIRST)
 async def test_a_page_that_takes_the_bot_to_another_room_says_so_or_is_elsewhere(
     page: Page, show: Show, platform: str
 ) -> None:

@@ -13,18 +13,14 @@ from worker.meeting import session
 from worker.platforms import page
 
 QUICK: Final = [case for case in CASES if case.is_quick]
-# Of every platform, and of every reason with which a quick case ends.
-SAMPLE: Final = (
-    *("google_meet-denied-0", "google_meet-says-that-it-records", "jitsi-removed-0", "teams-tells-of-others"),
-    *("teams-sign-in-page-in-mid-join", "zoom-everyone-left", "zoom-ends-in-the-lobby", "zoom-registration"),
-)
+# One of every platform.
+SAMPLE: Final = ("google_meet-says-that-it-records", "jitsi-removed-0", "teams-tells-of-others", "zoom-everyone-left")
 
 
-def test_the_sample_has_every_platform_and_every_end() -> None:
+def test_the_sample_has_every_platform() -> None:
     sample = [case for case in QUICK if str(case) in SAMPLE]
     assert len(sample) == len(SAMPLE)
     assert {case.platform for case in sample} == set(PLATFORMS)
-    assert {case.reason for case in sample} == {case.reason for case in QUICK}
 
 
 @pytest.mark.parametrize(
