@@ -305,6 +305,7 @@ async def test_a_stale_attempt_is_dropped_and_the_worker_stays_idle(shared: Shar
     assert not any(getattr(event, "bot_id", "") == "moved-on" for event in await agent.events())
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_no_process_of_a_browser_dumps_core(shared: Shared) -> None:
     await shared.agent.warmed("undumped")
@@ -317,6 +318,7 @@ async def _all_taken(agent: Agent) -> bool:
     return await agent.manager.waiting_commands() == 0
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_orders_for_workers_it_does_not_have_are_answered(shared: Shared) -> None:
     agent = shared.agent
@@ -439,6 +441,7 @@ def _is_driver_of(process: processes.Process, agent: int) -> bool:
 # Its orderly end
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_agent_whose_vm_is_taken_away_takes_no_more_work_and_lives_until_it_is_stopped(
     light_machine: Machine,
@@ -462,6 +465,7 @@ async def test_an_agent_whose_vm_is_taken_away_takes_no_more_work_and_lives_unti
         assert await agent.exit_code() == 0
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_agent_makes_the_transcript_of_a_meeting_whose_vm_is_gone(
     light_machine: Machine, tmp_path: Path
@@ -504,6 +508,7 @@ async def test_a_drain_lets_the_meeting_end_and_takes_no_new_work(light_machine:
     assert not await light_machine.manager.redis.exists(light_machine.manager.keys.alive("vm1"))
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_service_tells_systemd_what_it_has_feeds_its_watchdog_and_at_a_second_signal_its_bots_leave_now(
     light_machine: Machine, tmp_path: Path

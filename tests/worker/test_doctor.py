@@ -48,6 +48,7 @@ def assert_nothing_is_left(temporary: Path) -> None:
     assert not [each for each in processes.scan() if str(temporary) in processes.command_line(each.pid)]
 
 
+@pytest.mark.long
 def test_a_worker_becomes_warm_and_nothing_of_it_is_left(tmp_path: Path, temporary: Path) -> None:
     code, found = run("--offline", POOLMGR_WORKER__STATE_DIR=str(tmp_path))
     assert found["browser"]["severity"] == OK
@@ -69,9 +70,9 @@ def says_its_port_is(port: int) -> str:
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        (says_its_port_is(9), "ECONNREFUSED"),
+        pytest.param(says_its_port_is(9), "ECONNREFUSED", marks=pytest.mark.long),
         ("echo 'lib.so: cannot open shared object file' >&2; exit 127", "lib.so: cannot open"),
-        ("sleep 600; exit", "after 3 s still without the DevTools port"),
+        pytest.param("sleep 600; exit", "after 3 s still without the DevTools port", marks=pytest.mark.long),
     ],
     ids=["does not answer", "does not start", "hangs"],
 )
@@ -89,6 +90,7 @@ def test_a_browser_with_which_no_worker_becomes_warm_is_an_error_with_its_versio
     assert_nothing_is_left(temporary)
 
 
+@pytest.mark.long
 async def test_a_trial_that_is_cut_off_is_ended_with_all_that_it_started(tmp_path: Path, temporary: Path) -> None:
     """While Playwright connects to a browser that runs and does not answer."""
     called = asyncio.Event()
@@ -162,7 +164,10 @@ def test_a_browser_that_is_not_there_is_an_error_that_names_the_setting() -> Non
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a program as somebody else")
-@pytest.mark.parametrize(("user", "switches", "severity"), [(65534, [], OK), (0, ["--no-sandbox"], ERROR)])
+@pytest.mark.parametrize(
+    ("user", "switches", "severity"),
+    [(65534, [], OK), pytest.param(0, ["--no-sandbox"], ERROR, marks=pytest.mark.long)],
+)
 def test_a_real_browsers_sandbox_is_seen_to_be_on_or_off(
     tmp_path: Path, user: int, switches: list[str], severity: Severity
 ) -> None:

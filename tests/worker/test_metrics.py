@@ -71,6 +71,7 @@ def test_of_bots_whose_end_is_never_heard_only_so_many_are_remembered() -> None:
     assert value(metrics, "screens_seen_total", platform="zoom", screen="lobby", rule="") == 1
 
 
+@pytest.mark.long
 async def test_a_browser_is_timed_weighed_and_forgotten(tmp_path: Path) -> None:
     metrics = AgentMetrics()
     launcher = ObservedLauncher(Profile(find_chromium("")), tmp_path, metrics=metrics)

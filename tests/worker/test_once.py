@@ -137,6 +137,7 @@ async def ended(process: Forked) -> tuple[int, dict[str, Any]]:
     return process.returncode, json.loads(out.splitlines()[-1])
 
 
+@pytest.mark.long
 async def test_a_call_that_its_host_ends_is_told_in_order_and_leaves_nothing(
     once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ async def test_one_that_is_denied_ends_with_a_code_of_its_own_and_evidence_is_sa
     assert [path.name for path in (tmp_path / "saved").iterdir()] == ["b-1.zip"]
 
 
+@pytest.mark.long
 async def test_sigterm_takes_it_out_of_the_call_in_good_order_and_its_recording_is_finished(
     once: Once, inbox: tuple[Inbox, str], room: str, tmp_path: Path
 ) -> None:
@@ -249,6 +251,7 @@ async def test_that_the_meeting_permits_no_recording_and_that_it_permits_it_agai
     assert box.events == ["bot.inmeeting", *told]
 
 
+@pytest.mark.long
 async def test_a_receiver_that_never_answers_is_given_up_after_its_end(once: Once, stand_in: dict[str, Any]) -> None:
     stand_in["meeting_link"] += "&deny=1"
     code, said = await ended(once("http://127.0.0.1:1/hook", "--webhooks-s", "0.2", **stand_in))

@@ -59,6 +59,7 @@ def left(folder: Path) -> list[str]:
     return [*map(str, (folder / "tmp").iterdir()), *running]
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Probe, tmp_path: Path) -> None:
     async with serving(create_app("key", no_lobby=True)) as address:
@@ -75,6 +76,7 @@ async def test_it_joins_tells_each_screen_saves_it_and_leaves_nothing(probe: Pro
     assert left(tmp_path) == []
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_ctrl_c_makes_it_leave_in_good_order(probe: Probe, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []

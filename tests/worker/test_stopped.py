@@ -68,6 +68,7 @@ async def send_in(agent: Agent, kind: str, query: str) -> None:
     await agent.order(join)
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_agent_with_every_kind_of_bot_ends_within_its_limits(machine: Machine) -> None:
     first = await machine.agent()

@@ -81,6 +81,7 @@ async def signed_in(tmp_path: Path, driver: Driver) -> AsyncGenerator[SignedIn]:
     await runner.cleanup()
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_an_account_is_with_one_bot_at_a_time_and_free_after_it(
     signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch

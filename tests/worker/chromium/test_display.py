@@ -145,6 +145,7 @@ def launcher_of(capture: CaptureSettings, state_dir: Path) -> Launcher:
     return Launcher(Profile.of(chromium, settings), state_dir, Profile.recorded(chromium, settings, capture))
 
 
+@pytest.mark.long
 @recorded
 async def test_a_sound_server_and_what_is_ordered_belong_to_the_group_which_ends_with_that_server(
     recording_launcher: Launcher, tmp_path: Path
@@ -166,6 +167,7 @@ async def test_a_sound_server_and_what_is_ordered_belong_to_the_group_which_ends
     assert not chromium.folder.exists()
 
 
+@pytest.mark.long
 @recorded
 async def test_a_browser_ends_with_its_display(recording_launcher: Launcher) -> None:
     async with asyncio.timeout(PATIENCE_S):
@@ -176,8 +178,9 @@ async def test_a_browser_ends_with_its_display(recording_launcher: Launcher) -> 
     assert group_of(chromium) == []
 
 
+@pytest.mark.long
 @recorded
-@pytest.mark.parametrize("left", ["sound server", pytest.param("shell", marks=pytest.mark.long)])
+@pytest.mark.parametrize("left", ["sound server", "shell"])
 async def test_what_outlived_browser_and_folder_is_found_and_ended(
     recording_launcher: Launcher, tmp_path: Path, left: str
 ) -> None:

@@ -183,6 +183,7 @@ async def test_a_later_agent_ends_what_an_earlier_one_left(chromium: Chromium, t
     assert sweep(tmp_path) == []
 
 
+@pytest.mark.long
 async def test_a_process_that_is_forked_while_the_others_are_killed_is_ended_too(
     chromium: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +215,7 @@ def left_with(folder: Path, marker: bytes) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, start_new_session=True)
 
 
+@pytest.mark.long
 async def test_browsers_without_a_readable_marker_are_ended_too(chromium: Chromium, tmp_path: Path) -> None:
     """Their agent may have died between the start of the process and the end of the write. Only the one whose marker
     is missing is a real one: the others are known by their arguments alone."""

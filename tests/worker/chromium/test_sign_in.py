@@ -29,6 +29,7 @@ async def display() -> AsyncGenerator[str]:
     await server.wait()
 
 
+@pytest.mark.long
 async def test_what_a_person_signed_in_to_is_kept_for_the_agent_alone(
     display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ async def test_a_fresh_worker_of_this_agent_and_the_next_has_the_code_and_nothin
         assert not (tmp_path / "profile" / "Default").exists()
 
 
+@pytest.mark.long
 async def test_a_page_that_cannot_be_loaded_is_said_once_keeps_nobody_from_being_warm_and_is_visited_anew(
     tmp_path: Path, driver: Driver, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:

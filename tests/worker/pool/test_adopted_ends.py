@@ -184,7 +184,9 @@ def moves(vm: Vm) -> list[BotState]:
 BETWEEN: Final = [AgentStep.MOVE_NOTED, AgentStep.END_CONCLUDED, AgentStep.EVIDENCE_KEPT, AgentStep.PAGE_EMPTIED]
 
 
-@pytest.mark.parametrize("step", [AgentStep.END_CONCLUDED, AgentStep.PAGE_EMPTIED])
+@pytest.mark.parametrize(
+    "step", [AgentStep.END_CONCLUDED, pytest.param(AgentStep.PAGE_EMPTIED, marks=pytest.mark.long)]
+)
 async def test_a_denial_that_an_agent_did_not_live_to_report_is_reported_by_the_next_one(
     vm: Vm, step: AgentStep
 ) -> None:
@@ -201,6 +203,7 @@ async def test_a_denial_that_an_agent_did_not_live_to_report_is_reported_by_the_
     assert before in ({}, vm.bundles), "what was kept of the end is not kept again of a page that is empty by now"
 
 
+@pytest.mark.long
 async def test_one_who_is_asked_to_leave_is_out_however_often_the_agent_dies_over_it(vm: Vm, witness: Witness) -> None:
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
@@ -272,7 +275,7 @@ async def test_an_order_to_retire_ends_no_bot_that_turns_out_to_be_ours(vm: Vm) 
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.USER_REQUESTED]
 
 
-@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize("claimed", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_a_bot_whose_adapter_went_with_the_upgrade_ends_and_holds_no_worker(
     vm: Vm, monkeypatch: pytest.MonkeyPatch, *, claimed: bool
 ) -> None:
@@ -292,7 +295,7 @@ async def test_a_bot_whose_adapter_went_with_the_upgrade_ends_and_holds_no_worke
     assert [refused.cause for refused in vm.seen(JoinRefused)] == [RefusalCause.UNKNOWN_PLATFORM] * (not claimed)
 
 
-@pytest.mark.parametrize("stage", [None, Stage.WARM])
+@pytest.mark.parametrize("stage", [None, pytest.param(Stage.WARM, marks=pytest.mark.long)])
 async def test_an_agent_whose_journal_has_lost_the_bot_ends_its_browser(vm: Vm, stage: Stage | None) -> None:
     await vm.send_in(FOR_EVER)
     await wait_until(lambda: BotState.IN_MEETING in moves(vm))
@@ -328,7 +331,7 @@ async def overdue(vm: Vm) -> None:
             break
 
 
-@pytest.mark.parametrize("fault", ["never finishes", "hangs"])
+@pytest.mark.parametrize("fault", ["never finishes", pytest.param("hangs", marks=pytest.mark.long)])
 async def test_a_session_that_would_never_end_is_ended_by_force(
     vm: Vm, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -365,6 +368,7 @@ async def test_the_manager_can_have_a_browser_ended_whoever_it_serves(vm: Vm) ->
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.OVERDUE]
 
 
+@pytest.mark.long
 async def test_an_agent_that_stops_is_not_held_up_by_a_claim_that_nobody_answers(vm: Vm) -> None:
     vm.may_claim.clear()
     await vm.send_in(FOR_EVER)

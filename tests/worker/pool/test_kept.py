@@ -22,6 +22,7 @@ def file_of(harness: Harness, name: str) -> str:
         return bundle.read(name).decode()
 
 
+@pytest.mark.long
 async def test_a_shutdown_in_mid_meeting_is_kept_and_named_in_the_end(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,11 +92,12 @@ async def bring_in(harness: Harness, name: str) -> None:
     await wait_until(lambda: name in are_in(harness))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wedges", "unused"),
     [
         ({"endless": _WEDGES["endless"], "hoard": _WEDGES["hoard"]}, {"crash", "silent"}),
-        pytest.param(_WEDGES, set[str](), marks=pytest.mark.long),
+        (_WEDGES, set[str]()),
     ],
     ids=["some", "all"],
 )

@@ -79,6 +79,7 @@ class Scene:
                     task.cancel()
 
 
+@pytest.mark.long
 async def test_the_call_goes_on_until_it_is_time_and_the_bot_is_out_before_the_vm_goes(harness: Harness) -> None:
     scene = Scene(harness)
     await harness.warm()

@@ -114,7 +114,9 @@ class _Dead:
         raise PlaywrightError("Connection closed while reading from the driver")
 
 
-@pytest.mark.parametrize("probed", ["is lost", "is dead", "answers"])
+@pytest.mark.parametrize(
+    "probed", ["answers", *(pytest.param(end, marks=pytest.mark.long) for end in ("is lost", "is dead"))]
+)
 async def test_a_browser_that_is_connected_to_again_while_its_claim_is_asked_has_its_bot(
     light_harness: Harness, probed: str
 ) -> None:
@@ -170,6 +172,7 @@ async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wai
     await wait_until(lambda: not _runs("bot b1"))
 
 
+@pytest.mark.long
 async def test_a_faulty_adapter_of_somebody_else_costs_its_bot_the_meeting_and_nobody_else(
     light_harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

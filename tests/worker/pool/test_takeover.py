@@ -81,11 +81,25 @@ def _are_in(harness: Harness) -> set[str]:
     return {event.bot_id for event in harness.seen(BotMoved) if event.state is BotState.IN_MEETING}
 
 
+async def test_a_meeting_outlives_the_driver(light_harness: Harness) -> None:
+    await light_harness.warm()
+    light_harness.pool.begin(light_harness.join())
+    await wait_until(lambda: _are_in(light_harness) == {"b1"})
+    browsers = light_harness.browsers()
+    await _connected_anew_after(light_harness, signal.SIGKILL)
+    assert light_harness.browsers() == browsers
+    light_harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
+    await light_harness.gone()
+    [ended] = light_harness.seen(BotEnded)
+    assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "")
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (signal.SIGKILL, signal.SIGSTOP),
-        pytest.param(signal.SIGSTOP, signal.SIGKILL, marks=pytest.mark.long),
+        (signal.SIGSTOP, signal.SIGKILL),
     ],
     ids=["dies and hangs", "hangs and dies"],
 )
@@ -132,7 +146,9 @@ async def test_a_bot_that_is_given_out_while_there_is_no_driver_waits_for_the_ne
     assert light_harness.browsers() == browsers
 
 
-@pytest.mark.parametrize("is_connecting", [False, True], ids=["before", "meanwhile"])
+@pytest.mark.parametrize(
+    "is_connecting", [False, pytest.param(True, marks=pytest.mark.long)], ids=["before", "meanwhile"]
+)
 async def test_a_worker_that_is_warmed_while_the_driver_dies_becomes_warm_by_the_next_one(
     light_harness: Harness, monkeypatch: pytest.MonkeyPatch, *, is_connecting: bool
 ) -> None:
@@ -172,6 +188,7 @@ async def test_a_warm_up_that_finds_no_driver_in_time_says_so(
     assert (await light_harness.gone()).detail == "cannot warm up: after 6 s still without a Playwright driver"
 
 
+@pytest.mark.long
 async def test_a_bot_whose_browser_is_not_connected_to_again_in_time_is_refused_and_that_browser_ended(
     light_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def page_of(harness: Harness) -> Page:
 @pytest.mark.parametrize(
     ("devices", "kinds", "media"),
     [
-        ("none", set[str](), "NotFoundError"),
+        pytest.param("none", set[str](), "NotFoundError", marks=pytest.mark.long),
         ("fake", {"audioinput", "videoinput", "audiooutput"}, ["audio", "video"]),
     ],
 )
