@@ -36,8 +36,8 @@ NOT_SHOWN = ". Stopped before the end, so nothing was shown to hold"
 @pytest.mark.parametrize(
     ("options", "at", "code", "verdict"),
     [
-        pytest.param((), "1. A private Redis", 130, NOT_SHOWN, marks=pytest.mark.long),
-        ((), "2 idle", 130, NOT_SHOWN),
+        ((), "1. A private Redis", 130, NOT_SHOWN),
+        pytest.param((), "2 idle", 130, NOT_SHOWN, marks=pytest.mark.long),
         pytest.param(("--once",), "Notes for Ben   LPUSH", 130, NOT_SHOWN, marks=pytest.mark.long),
         pytest.param((), "Ctrl-C ends the demo", 0, " but the recording. All 4 bots were", marks=pytest.mark.long),
     ],

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 async def test_two_vms_take_more_jobs_than_are_warm_tell_whose_doing_each_end_was_and_leave_nothing_behind(
     fleet: Fleet,
 ) -> None:

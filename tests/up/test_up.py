@@ -12,7 +12,7 @@ import pytest
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
-from lab.parts.host import hosting
+from lab.parts.host import Host, hosting
 from poolmgr.one_machine.news import PartName
 from poolmgr.one_machine.programs import redis_url
 from poolmgr.store.keys import Keys
@@ -58,29 +58,46 @@ def private(*paths: Path) -> bool:
     return all(path.stat().st_mode & 0o777 == 0o600 for path in paths)
 
 
-async def test_calls_go_on_while_each_part_and_the_whole_is_killed_and_nothing_is_left_in_the_end(
-    up: Up, room: str
-) -> None:
+async def send_the_first_in(up: Up, ada: Host) -> dict[str, str]:
+    await wait_until(lambda: ada.names == ["Ada"])
+    up.start("--min-idle", "1")
+    await up.until_said("ready: 1 browser is warm after")
+    assert private(up.state.token_file, up.state.header_file, up.state.redis_socket, up.state.log(AGENT))
+    first = await paste(await up.until_said("  curl "))
+    assert '"bot_id"' in first
+    await wait_until(lambda: ada.names == ["Ada", "Notes"])
+    return await the_bot_in_its_meeting(up)
+
+
+async def test_a_call_goes_on_while_each_part_is_killed_and_nothing_is_left_in_the_end(up: Up, room: str) -> None:
     async with hosting(f"{room}/r/standup", HOST_KEY, "Ada") as ada:
-        await wait_until(lambda: ada.names == ["Ada"])
-        up.start("--min-idle", "1")
-        await up.until_said("ready: 1 browser is warm after")
-        token = up.state.token_file.read_text()
-        assert private(up.state.token_file, up.state.header_file, up.state.redis_socket, up.state.log(AGENT))
-        first = await paste(await up.until_said("  curl "))
-        assert '"bot_id"' in first
-        await wait_until(lambda: ada.names == ["Ada", "Notes"])
-        bot = await the_bot_in_its_meeting(up)
+        bot = await send_the_first_in(up, ada)
         for part in (AGENT, MANAGER, REDIS):
             pid = up.pid(part)
             up.kill(part)
             await up.until_said(f"{part:<9} works again")
             assert up.pid(part) != pid
         assert who(await the_bot_in_its_meeting(up)) == who(bot)
+        assert ada.arrivals == ["Ada", "Notes"], "the call noticed nothing of it"
+        await up.press(signal.SIGINT, "draining: 1 bot goes on until its call ends, 4h 00m at most")
+        await up.press(signal.SIGINT, "leaving: 1 bot leaves its meeting")
+        assert await up.ended() == 0
+        await wait_until(lambda: ada.names == ["Ada"])
+    assert up.state.token_file.read_text().strip() not in up.ever_said
+    assert up.processes() == []
+    assert list(up.state.agent.glob("workers/*")) == []
+
+
+@pytest.mark.long
+async def test_a_job_that_waits_is_served_by_the_next_start_and_a_call_goes_on_while_the_whole_is_killed(
+    up: Up, room: str
+) -> None:
+    async with hosting(f"{room}/r/standup", HOST_KEY, "Ada") as ada:
+        await send_the_first_in(up, ada)
+        token = up.state.token_file.read_text()
         await up.press(signal.SIGINT, "draining: 1 bot goes on until its call ends, 4h 00m at most")
         await paste(await up.until_said("  redis-cli "))
-        assert ada.arrivals == ["Ada", "Notes"], "no call noticed any of it"
-        assert ada.names == ["Ada", "Notes"]
+        assert ada.arrivals == ada.names == ["Ada", "Notes"], "the call goes on"
         await up.press(signal.SIGINT, "leaving: 1 bot leaves its meeting")
         assert await up.ended() == 0
         assert up.said.endswith("stopped. The next start goes on where this one was\n")
@@ -124,6 +141,7 @@ async def test_a_port_that_is_taken_is_said_and_all_ends(up: Up) -> None:
     assert up.processes() == []
 
 
+@pytest.mark.long
 async def test_a_browser_that_is_missing_is_said_and_all_ends(up: Up) -> None:
     up.start(POOLMGR_WORKER__CHROMIUM="/no/such/browser")
     assert await up.ended() == 2

@@ -29,6 +29,7 @@ def say(line: str) -> None:
     print(line)  # which pytest shows when the test fails
 
 
+@pytest.mark.long
 async def test_a_round_of_faults_breaks_no_promise(tmp_path: Path, fork: Spawn) -> None:
     scale = Scale(managers=2, agents=2, max_workers=4, min_idle=1)
     folder = tmp_path / "stage"

@@ -8,6 +8,7 @@ from tests.fork_server import ForkServer
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 async def test_the_primary_dies_in_mid_call_and_mid_burst_and_nothing_is_lost_or_doubled(
     fork_server: ForkServer,
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_listen_address_that_makes_no_sense_is_refused(listen: str) -> None:
     assert "needs HOST:PORT" in result.stderr
 
 
+@pytest.mark.long
 async def test_who_answers_no_ping_is_dropped_after_one_and_a_half_of_the_time_that_is_given(
     start_room: StartRoom,
 ) -> None:

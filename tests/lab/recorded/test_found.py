@@ -57,6 +57,7 @@ def _keep_only_the_sound(folder: Path) -> None:
     (folder / NOTED).write_bytes(msgspec.json.encode(msgspec.structs.replace(noted, way="sound", box=None, windows=[])))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_path: Path) -> None:
     make(tmp_path)
@@ -78,6 +79,7 @@ def test_pitch_level_separation_silence_and_offset_are_those_of_the_file(tmp_pat
     assert float(of_sound["drift"].split("sent: ")[1].split()[0]) == pytest.approx(OFFSET_S * 1000, abs=10)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_a_sentence_is_found_where_it_is_and_no_tone_is_missing_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,16 +39,19 @@ async def test_faults_against_the_core_and_the_scripts_break_no_promise() -> Non
     assert summary.stale_turns, "leaders that had been replaced tried to write"
 
 
+@pytest.mark.long
 async def test_an_episode_is_the_same_again() -> None:
     first, second = [await run_core(5, 0, say, episodes=1) for _ in range(2)]
     assert (first.faults, first.reasons, first.bots) == (second.faults, second.reasons, second.bots)
 
 
+@pytest.mark.long
 async def test_an_assignment_that_is_taken_back_though_it_was_claimed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     break_script(monkeypatch, "revoke", " or tonumber(claimed) == attempt", "")
     assert {"admitted again", "twice in a meeting"} & set((await found_in(29)).violations)
 
 
+@pytest.mark.long
 async def test_events_that_are_written_twice_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     break_script(monkeypatch, "write", "elseif mine > newest then", "else")
     assert "event doubled" in (await found_in(8)).violations
@@ -68,6 +71,7 @@ async def test_warm_ups_beyond_the_limit_are_found(monkeypatch: pytest.MonkeyPat
     assert "limit broken" in (await found_in(37)).violations
 
 
+@pytest.mark.long
 async def test_what_a_replaced_leader_took_from_its_successor_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def read_new_only(self: inbox.Stream, most: int, timeout_s: float) -> list[inbox.Entry]:
         if self._read_new and self._position == "0":  # pyright: ignore[reportPrivateUsage]

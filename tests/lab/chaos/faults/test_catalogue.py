@@ -62,6 +62,7 @@ def test_no_fault_that_is_shorter_than_the_grace_explains_an_end() -> None:
     assert {fault.lasts_s[0] > LOST_AFTER_S > SILENT_AFTER_S for fault in silencing if fault.may_end} == {True}
 
 
+@pytest.mark.long
 async def test_a_flood_is_of_jobs_that_are_none_and_are_not_asked_for(redis_server: str, prefix: str) -> None:
     redis, keys = connect(RedisSettings(url=redis_server, timeout_s=PATIENCE_S)), Keys(prefix)
     stage = cast(Stage, SimpleNamespace(redis=redis, keys=keys))

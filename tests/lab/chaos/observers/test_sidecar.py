@@ -32,6 +32,7 @@ async def ask(url: str) -> bytes:
     return answer
 
 
+@pytest.mark.long
 async def test_a_wire_is_laid_and_cut_and_mended() -> None:
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     async with server, Apart() as apart:
@@ -46,6 +47,7 @@ async def test_a_wire_is_laid_and_cut_and_mended() -> None:
         assert await ask(wire.url) == b"1\n"
 
 
+@pytest.mark.long
 async def test_what_the_witness_sees_is_told_with_the_time_that_the_page_says() -> None:
     heard: list[Seen] = []
     async with Apart() as apart, aiohttp.ClientSession() as http:
@@ -58,6 +60,7 @@ async def test_what_the_witness_sees_is_told_with_the_time_that_the_page_says() 
     assert apart.witness.marks[0].at == 5.0
 
 
+@pytest.mark.long
 async def test_it_sees_while_the_suite_is_busy() -> None:
     async with (
         Apart() as apart,
@@ -72,6 +75,7 @@ async def test_it_sees_while_the_suite_is_busy() -> None:
     assert apart.witness.marks[1].at < until - 0.2
 
 
+@pytest.mark.long
 async def test_that_the_process_was_not_let_run_is_known() -> None:
     async with Apart() as apart:
         # It may have been stopped before it looked at the clock for the first time: then nobody can know.

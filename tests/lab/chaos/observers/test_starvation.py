@@ -32,6 +32,7 @@ def look(given: Given) -> None:
     given.look(time.monotonic(), time.time())
 
 
+@pytest.mark.long
 async def test_parts_that_share_a_processor_wait_for_it() -> None:
     with running(SPINS, 3) as pids:
         given = Given(lambda: pids, lambda: 0.0)

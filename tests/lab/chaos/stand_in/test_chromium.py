@@ -160,6 +160,7 @@ async def test_the_next_driver_finds_the_page_where_it_was_and_can_leave(
     await wait_until(lambda: witness.marks[-1].seen is Seen.LEFT)
 
 
+@pytest.mark.long
 async def test_a_browser_that_dies_is_gone_to_its_witness(
     playwright: Playwright, browser: StandIn, witness: Witness, adapter: Adapter
 ) -> None:
