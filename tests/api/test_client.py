@@ -149,6 +149,7 @@ async def test_the_synchronous_client_gets_a_right_answer_from_every_method(worl
             await _everything(world, Both(client))
 
 
+@pytest.mark.long
 async def test_the_asynchronous_client_gets_a_right_answer_from_every_method(world: World) -> None:
     async with world.leading() as call, world.agent().running() as agent:
         async with AsyncMeetStream(TOKEN, base_url=f"{call.base}/api/v1") as client:

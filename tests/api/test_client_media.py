@@ -128,6 +128,7 @@ async def _look(ask: Both, made: Manifest) -> None:
     assert listed["status"] == "Success"
 
 
+@pytest.mark.long
 async def test_both_clients_get_all_of_a_meeting_that_was_recorded(world: World, tmp_path: Path) -> None:
     recorded = spooled(tmp_path)
     made = await finish(recorded)

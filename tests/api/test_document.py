@@ -4,6 +4,7 @@ import asyncio
 import re
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from jsonschema import Draft202012Validator
 
@@ -58,6 +59,7 @@ async def test_the_documents_can_be_left_out(world: World) -> None:
             assert (await call("GET", path)).status == 404
 
 
+@pytest.mark.long
 async def test_what_is_served_answers_as_the_document_says(world: World) -> None:
     hand = await world.ledger()
     await hand.enter("b1", custom_attributes={"a": 1})

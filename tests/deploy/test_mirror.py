@@ -81,6 +81,7 @@ def change(state: str, status: str, sequence: int, reason: str = "", **more: str
     return render(f"{sequence}-0", {**facts, "sequence": of_stream, **more}, RECORD)
 
 
+@pytest.mark.long
 def test_it_keeps_what_webhooks_say_and_repeats_and_late_ones_change_nothing(receiver: Receiver) -> None:
     [joining] = change("joining", "Joining", 1)
     [inside] = change("in_meeting", "InMeeting", 2)

@@ -139,7 +139,7 @@ def promtool(*command: str) -> None:
     "command",
     [
         ("check", "rules", "recording.yml", "alerts.yml"),
-        ("test", "rules", *RULES_TESTS),
+        pytest.param(("test", "rules", *RULES_TESTS), marks=pytest.mark.long),
         ("check", "config", "prometheus.yml"),
         ("check", "config", "ec2.yml"),
     ],
@@ -404,6 +404,7 @@ async def test_each_fault_that_takes_time_turns_up_in_the_alert_that_is_for_it(
     await world.redis.aclose()
 
 
+@pytest.mark.long
 @installed
 async def test_every_query_answers_of_a_real_run_and_changes_with_it(world: World, tmp_path: Path) -> None:
     [port] = free_ports(1)

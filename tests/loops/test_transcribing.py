@@ -365,7 +365,11 @@ async def test_of_a_bot_that_is_deleted_in_the_middle_nothing_comes_back(bed: Be
     assert await bed.redis.exists(bed.keys.transcriptions_due, bed.keys.transcriptions("b1")) == 0
 
 
-@pytest.mark.parametrize("is_forgotten", [True, False], ids=["whose record got old", "who is sent in again"])
+@pytest.mark.parametrize(
+    "is_forgotten",
+    [True, pytest.param(False, marks=pytest.mark.long)],
+    ids=["whose record got old", "who is sent in again"],
+)
 async def test_a_bot_keeps_what_was_recorded_when_its_transcript_is_wanted_no_more(
     bed: Bed, sound: Path, *, is_forgotten: bool
 ) -> None:
@@ -394,7 +398,11 @@ def nothing_is_left(bed: Bed) -> bool:
     return not [path for path in (bed.folder / "store").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("is_deleted", [True, False], ids=["and is deleted", "and is to be deleted"])
+@pytest.mark.parametrize(
+    "is_deleted",
+    [True, pytest.param(False, marks=pytest.mark.long)],
+    ids=["and is deleted", "and is to be deleted"],
+)
 async def test_a_transcript_of_a_recording_whose_time_is_over_meanwhile_does_not_stay(
     bed: Bed, sound: Path, *, is_deleted: bool
 ) -> None:

@@ -173,6 +173,7 @@ async def test_who_follows_a_bot_hears_nothing_of_its_job_handed_in_once_more(sc
     assert "rejected" not in await scene.story("same")
 
 
+@pytest.mark.long
 async def test_fifty_huge_bad_jobs_stop_nobody(scene: Scene) -> None:
     link = "https://rooms.example/r/test"
     slow = json.dumps({"meeting_link": link, "filler": [{}] * 60_000}).encode()
@@ -213,6 +214,7 @@ async def test_a_job_over_which_managers_end_is_set_aside_and_no_other(scene: Sc
     assert not await scene.redis.exists(scene.keys.jobs, scene.keys.taken, scene.keys.tries)
 
 
+@pytest.mark.long
 async def test_a_manager_that_is_killed_while_it_takes_in_what_was_left_sets_no_good_job_aside(scene: Scene) -> None:
     settings = {"POOLMGR_LEASE__TTL_S": "0.5"}
     bots = [f"bot-{number}" for number in range(6)]
@@ -228,6 +230,7 @@ async def test_a_manager_that_is_killed_while_it_takes_in_what_was_left_sets_no_
     assert scene.meetings.entries == dict.fromkeys(bots, 1)
 
 
+@pytest.mark.long
 async def test_thousands_of_jobs_for_fifty_browsers_are_served_in_order_or_told_why_not(scene: Scene) -> None:
     count = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 2_200  # more than are decided ahead
     manager = scene.manager(
@@ -384,6 +387,7 @@ async def test_a_refused_job_goes_to_another_worker_and_ends_after_too_many_atte
         await scene.until_state("lucky", "in_meeting")
 
 
+@pytest.mark.long
 async def test_failing_warmups_back_off(scene: Scene) -> None:
     manager = scene.manager(POOLMGR_POOL__BACKOFF_S="0.5")
     agent = scene.agent("vm-a")
@@ -521,6 +525,7 @@ async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts
     assert await manager.ended() == 0
 
 
+@pytest.mark.long
 async def test_the_pool_of_a_term_that_ended_is_let_go(
     redis_server: str, prefix: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Final, NamedTuple
 
 import aiohttp
+import pytest
 
 from common.wire.vocabulary import Reason, WorkerState
 from tests.cli.conftest import CommandLine
@@ -87,6 +88,7 @@ def test_the_sheet_has_every_reason() -> None:
     assert {*SHEET} | OF_NO_BOT == {reason.value for reason in Reason}
 
 
+@pytest.mark.long
 async def test_every_reason_is_told_alike_wherever_it_is_told(scene: Scene) -> None:
     tokens = f'[{{ name = "t", sha256 = "{hashlib.sha256(TOKEN.encode()).hexdigest()}" }}]'
     manager = scene.manager(**ENVIRONMENT, POOLMGR_API__TOKENS=tokens)

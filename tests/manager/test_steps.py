@@ -5,6 +5,7 @@ agent's steps, and each step at several of its occurrences, are `./dev chaos --s
 import asyncio
 import signal
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import pytest
 
@@ -13,8 +14,12 @@ from poolmgr.core.events import DrainRequested, LeaveRequested
 from tests.manager.conftest import Manager, Scene
 from tests.waiting import wait_until
 
+QUICK: Final = (ManagerStep.JOBS_TAKEN, ManagerStep.DECISION_APPLIED, ManagerStep.EVENTS_APPLIED)
 
-@pytest.mark.parametrize("step", [*ManagerStep])
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=() if step in QUICK else pytest.mark.long) for step in ManagerStep]
+)
 async def test_what_a_manager_that_died_left_half_done_is_done_once(scene: Scene, step: ManagerStep) -> None:
     settings = {"POOLMGR_LEASE__TTL_S": "0.5", "POOLMGR_POOL__MIN_IDLE": "2"}
     first = scene.manager(**settings, **{VARIABLE: step})

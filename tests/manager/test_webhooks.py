@@ -221,7 +221,13 @@ async def test_a_receiver_that_hangs_or_is_gone_delays_nobody_else(scene: Scene,
     assert await manager.ended() == 0, "it does not wait for who hangs"
 
 
-@pytest.mark.parametrize("step", ["webhooks_put:2", "webhook_sent:3", "webhook_noted:3"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "webhook_sent:3",
+        *(pytest.param(step, marks=pytest.mark.long) for step in ("webhooks_put:2", "webhook_noted:3")),
+    ],
+)
 async def test_what_a_manager_that_died_left_half_done_is_delivered(step: str, scene: Scene, receivers: Any) -> None:
     manager = scene.manager(**ENVIRONMENT, POOLMGR_CRASH_AFTER=step)
     receiver = await receivers()

@@ -51,6 +51,7 @@ async def test_the_table_says_what_the_records_say_as_they_change(table: Dynamo,
     assert (item["attempt"], item["status"], item["audio_webhook_received"]) == ("2", "Stopped", False)
 
 
+@pytest.mark.long
 async def test_credentials_that_come_later_are_found(
     table: Dynamo, bots: Bots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ async def test_what_a_receiver_took_is_told_after_the_end(table: Dynamo, bots: B
     assert (await table.items())["b1"]["audio_webhook_received"]
 
 
+@pytest.mark.long
 async def test_of_a_bot_that_was_deleted_nothing_is_left_and_nothing_late_brings_it_back(
     table: Dynamo, bots: Bots
 ) -> None:
@@ -103,6 +105,7 @@ def _is_deleted(table: Dynamo, bot_id: str) -> Any:
 # A table that does not do as it is told
 
 
+@pytest.mark.long
 async def test_a_table_that_throttles_fails_and_loses_answers_is_written_all_the_same(
     table: Dynamo, bots: Bots
 ) -> None:
@@ -120,6 +123,7 @@ async def test_a_table_that_throttles_fails_and_loses_answers_is_written_all_the
     assert (standing.fault, standing.refused) == ("", 0)
 
 
+@pytest.mark.long
 async def test_while_the_table_hangs_it_says_so_and_goes_on_where_it_was(table: Dynamo, bots: Bots) -> None:
     mirrored = Mirrored(bots.redis, bots.keys)
     async with Running(bots, table, timeout_s=3.0):
@@ -175,6 +179,7 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.long
 async def test_a_role_that_may_not_is_waited_for(table: Dynamo, bots: Bots) -> None:
     await bots.accept("b1")
     table.answers = {action: [refused("AccessDeniedException")] for action in ("DescribeTable", "UpdateItem")}
@@ -185,7 +190,7 @@ async def test_a_role_that_may_not_is_waited_for(table: Dynamo, bots: Bots) -> N
 # Ends in the middle
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.long), "after"])
 async def test_a_mirror_that_is_killed_at_any_write_and_resumed_leaves_the_table_equal(
     moment: str, table: Dynamo, bots: Bots
 ) -> None:
@@ -242,6 +247,7 @@ async def test_the_program_killed_in_a_fill_and_started_again_ends_with_an_equal
     assert table.asked["UpdateItem"] < 450, "it goes on where it was"
 
 
+@pytest.mark.long
 async def test_two_mirrors_at_once_write_what_one_writes(table: Dynamo, bots: Bots) -> None:
     async with Running(bots, table), Running(bots, table):
         await bots.whole("b1", "b2", "b3")
@@ -251,6 +257,7 @@ async def test_two_mirrors_at_once_write_what_one_writes(table: Dynamo, bots: Bo
 # Gaps
 
 
+@pytest.mark.long
 async def test_what_the_stream_lost_while_no_mirror_ran_is_filled_in_from_the_records(
     table: Dynamo, redis: Any, bots: Bots, monkeypatch: pytest.MonkeyPatch
 ) -> None:

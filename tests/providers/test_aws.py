@@ -156,8 +156,12 @@ async def test_an_answer_that_is_lost_ends_none_twice(amazon: Amazon, aws: Aws) 
     ("answer", "said"),
     [
         (refused("ScalingActivityInProgress", "wait"), "ScalingActivityInProgress: wait"),
-        (refused("ValidationError", "Currently, desiredSize equals minSize (2)."), "equals minSize"),
-        (throttled("30"), "Throttling: Rate exceeded"),
+        pytest.param(
+            refused("ValidationError", "Currently, desiredSize equals minSize (2)."),
+            "equals minSize",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(throttled("30"), "Throttling: Rate exceeded", marks=pytest.mark.long),
     ],
 )
 async def test_an_end_that_was_refused_is_asked_for_again(
@@ -284,6 +288,7 @@ async def test_what_is_refused_or_nonsense_is_said(answer: web.Response, said: s
     assert (await aws.look()).wanted == 2
 
 
+@pytest.mark.long
 async def test_an_answer_that_is_no_xml_is_asked_for_again(amazon: Amazon, aws: Aws) -> None:
     amazon.answers = {DESCRIBE: [web.Response(status=502, text="<html>")]}
     assert (await aws.look()).wanted == 2
@@ -346,6 +351,7 @@ async def test_the_sdk_s_descriptions_are_read_before_the_loop_needs_them(
 # Credentials
 
 
+@pytest.mark.long
 async def test_the_credentials_are_those_of_the_vm_s_role(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> None:
     await amazon.make(1)
     async with on_an_instance(monkeypatch) as metadata:

@@ -33,7 +33,11 @@ def test_every_way_in_is_shown() -> None:
     ]
 
 
-@pytest.mark.parametrize(("section", "language", "text"), SHOWN, ids=lambda value: value if "\n" not in value else "")
+@pytest.mark.parametrize(
+    ("section", "language", "text"),
+    [pytest.param(*each, marks=pytest.mark.long if each[0] == "SQS" else ()) for each in SHOWN],
+    ids=lambda value: value if "\n" not in value else "",
+)
 async def test_what_is_shown_makes_one_bot(
     house: House, visit: Visit, moto: str, section: str, language: str, text: str
 ) -> None:

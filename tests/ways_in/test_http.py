@@ -44,6 +44,7 @@ async def test_the_published_client_of_asyncio(house: House, visit: Visit) -> No
     assert (await visit.ended("sdk-async"))["bot_id"] == created["bot_id"]
 
 
+@pytest.mark.long
 async def test_the_serverless_trigger(house: House, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     await led(visit)
     monkeypatch.setattr(sys, "path", [*sys.path, str(TRIGGER.parent)])  # as Lambda has it

@@ -74,6 +74,7 @@ async def test_while_the_list_is_long_the_rest_waits_in_the_stream(scene: Scene)
     assert await scene.redis.llen(scene.keys.jobs) == 30
 
 
+@pytest.mark.long
 async def test_a_manager_killed_again_and_again_makes_each_entry_one_bot(scene: Scene, seed: int) -> None:
     chance = random.Random(seed)
     manager = scene.manager(POOLMGR_LEASE__TTL_S="0.5")

@@ -80,6 +80,7 @@ async def test_a_message_that_comes_again_makes_no_second_bot(scene: Scene, gate
     await until_bots(scene, "once", "after")
 
 
+@pytest.mark.long
 async def test_a_manager_killed_before_it_could_delete_makes_no_second_bot(scene: Scene, gate: Gate, moto: str) -> None:
     await create_queue(moto, "killed", visibility_s=1)
     await send(moto, "killed", *(job(f"user-{number}") for number in range(3)))
@@ -141,6 +142,7 @@ async def test_while_the_list_is_long_messages_stay_in_their_queue(
     assert await scene.redis.lrange(scene.keys.jobs, 0, -1) == [job("patient").encode()]
 
 
+@pytest.mark.long
 def test_a_manager_without_the_extra_says_how_to_install_it_and_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "aiobotocore.py").write_text("raise ImportError('No module named aiobotocore')")
     environment = {**os.environ, "POOLMGR_SQS__QUEUE_URL": "http://127.0.0.1:1/1/q", "PYTHONPATH": str(tmp_path)}

@@ -532,6 +532,7 @@ async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World,
         assert "did not let" in answer["message"]
 
 
+@pytest.mark.long
 async def test_the_sound_is_made_an_m4a_for_whoever_asks_for_one(world: World, tmp_path: Path) -> None:
     store = tmp_path / "store"
     world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
