@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 SHARED = """
@@ -105,6 +107,7 @@ def test_that_waits_for_real_programs(shared):
 """
 
 
+@pytest.mark.long
 def test_of_two_processes_one_takes_the_first_files_and_the_other_gives_way(tmp_path: Path) -> None:
     code, _, said = outcomes(tmp_path, a_real=URGENT, b_only_computes=URGENT)
     assert code == 0, said
@@ -120,6 +123,7 @@ def test_a_process_that_dies_fails_the_test_it_was_about_and_another_goes_on(tmp
     assert said.count("Captured stdout call") == 1
 
 
+@pytest.mark.long
 def test_a_test_that_never_ends_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
     hangs = "import time\ndef test_hangs(): time.sleep(600)\ndef test_is_good(): pass"
     code, became, said = outcomes(tmp_path, "--most-s=4", hangs=hangs)
@@ -127,6 +131,7 @@ def test_a_test_that_never_ends_has_failed_and_the_others_go_on(tmp_path: Path) 
     assert "the process ended meanwhile: exit code -9" in said
 
 
+@pytest.mark.long
 def test_an_error_in_the_end_of_what_is_shared_is_told(tmp_path: Path) -> None:
     (tmp_path / "end-badly").touch()
     code, became, said = outcomes(tmp_path, only="def test_passes(shared): pass")
@@ -134,6 +139,7 @@ def test_an_error_in_the_end_of_what_is_shared_is_told(tmp_path: Path) -> None:
     assert "the end of what was shared" in said
 
 
+@pytest.mark.long
 def test_the_first_failure_may_be_the_end(tmp_path: Path) -> None:
     code, became, said = outcomes(tmp_path, "-x", "--at-once=2", fails="def test_fails(): assert 0\ndef test_b(): pass")
     assert (code, became) == (1, {"test_fails": ["failure"]})

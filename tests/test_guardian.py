@@ -5,6 +5,8 @@ import secrets
 import sys
 from pathlib import Path
 
+import pytest
+
 from lab.parts.table import bearing, describe_bearers
 from tests.guardian import ROOT
 from tests.waiting import wait_until
@@ -19,6 +21,7 @@ def test_hangs(redis_server, tmp_path):
 """
 
 
+@pytest.mark.long
 async def test_kill_9_leaves_nothing_behind(tmp_path: Path) -> None:
     first, second = (f"600.{secrets.randbits(40)}" for _ in range(2))
     module, base = tmp_path / "test_hangs.py", tmp_path / "base"

@@ -79,8 +79,9 @@ MORE: Final = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("fleet")
-@pytest.mark.parametrize("lines", [TYPED, pytest.param(MORE, marks=pytest.mark.long)], ids=["one of each", "more"])
+@pytest.mark.parametrize("lines", [TYPED, MORE], ids=["one of each", "more"])
 def test_bash_completes_commands_options_and_ids(bash: Terminal, lines: Sequence[tuple[str, str]]) -> None:
     for program in PROGRAMS:
         bash.prompts("$")

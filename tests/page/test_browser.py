@@ -117,6 +117,7 @@ async def enter(page: Page, token: str) -> None:
     await expect(page.locator("#connection")).to_contain_text("live")
 
 
+@pytest.mark.long
 async def test_an_empty_fleet_says_what_to_do(screen: Page, fleet: Fleet) -> None:
     async with fleet.world.serving() as call, looking(screen, call) as page:
         await expect(page.locator("#no-vms")).to_contain_text("poolmgr-worker run")
@@ -125,6 +126,7 @@ async def test_an_empty_fleet_says_what_to_do(screen: Page, fleet: Fleet) -> Non
         await expect(page.locator("#connection")).to_have_text("live · nobody leads")
 
 
+@pytest.mark.long
 async def test_a_wrong_token_is_refused_and_not_kept(screen: Page, fleet: Fleet) -> None:
     async with fleet.world.serving() as call, at_the_door(screen, call) as page:
         await expect(page.get_by_label("API token")).to_be_focused()
@@ -163,6 +165,7 @@ async def test_three_vms_and_a_bot_with_a_hostile_name(screen: Page, fleet: Flee
         assert "owned" not in await page.title()
 
 
+@pytest.mark.long
 async def test_a_reader_finds_no_buttons(screen: Page, fleet: Fleet) -> None:
     await fleet.grow(1)
     await fleet.hand.enter("b1")
@@ -180,6 +183,7 @@ MIDDLE = """async (image) => {
 }"""
 
 
+@pytest.mark.long
 async def test_who_may_looks_at_what_a_bot_sees_for_as_long_as_the_page_of_the_bot_is_open(
     screen: Page, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +215,7 @@ async def test_who_may_looks_at_what_a_bot_sees_for_as_long_as_the_page_of_the_b
     await seen.close()
 
 
+@pytest.mark.long
 async def test_a_thousand_vms_are_there_at_once_and_change_as_they_are(
     screen: Page, fleet: Fleet, record_property: Callable[[str, object], None]
 ) -> None:
@@ -247,6 +252,7 @@ FETCHED = """() => performance.getEntriesByType("resource")
   .filter((one) => one.transferSize && /[.](js|css)/.test(one.name)).map((one) => one.name)"""
 
 
+@pytest.mark.long
 async def test_no_frame_of_a_large_fleet_has_much_to_do_and_nothing_is_waited_for_that_is_not_needed(
     screen: Page, fleet: Fleet
 ) -> None:
@@ -295,6 +301,7 @@ async def test_a_cut_line_is_shown_as_cut_and_goes_on_with_what_came_and_went_me
         await expect(page.get_by_role("link", name="vm-44")).to_be_focused()
 
 
+@pytest.mark.long
 async def test_a_page_that_is_asked_for_while_the_line_is_cut_says_so_in_our_words_and_comes_later(
     screen: Page, fleet: Fleet
 ) -> None:
@@ -307,6 +314,7 @@ async def test_a_page_that_is_asked_for_while_the_line_is_cut_says_so_in_our_wor
         await expect(page.locator("#detail h1")).to_have_text("Asked for")
 
 
+@pytest.mark.long
 async def test_whoever_leads_the_page_of_each_manager_says_who_and_that_of_one_that_is_gone_that_it_is(
     screen: Page, fleet: Fleet
 ) -> None:
@@ -356,6 +364,7 @@ async def fill(fleet: Fleet) -> None:
     await fleet.world.views.request(DrainRequested("vm-1"), By("ana@bastion", Way.COMMAND_LINE))
 
 
+@pytest.mark.long
 async def test_probes_and_who_did_what_have_pages_of_their_own(screen: Page, fleet: Fleet) -> None:
     await fill(fleet)
     async with fleet.world.serving() as call, looking(screen, call) as page:
@@ -373,7 +382,8 @@ async def test_probes_and_who_did_what_have_pages_of_their_own(screen: Page, fle
         await expect(page.locator("#detail")).to_contain_text("There is no such page.")
 
 
-@pytest.mark.parametrize("width", [pytest.param(360, marks=pytest.mark.long), 1280])
+@pytest.mark.long
+@pytest.mark.parametrize("width", [360, 1280])
 async def test_nothing_is_found_that_keeps_anybody_from_using_it(screen: Page, fleet: Fleet, width: int) -> None:
     """By axe-core, with all its rules, those for good practice included; in the dark with those on colours."""
     await fill(fleet)
@@ -418,7 +428,8 @@ async def faults(page: Page) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_it_is_readable_on_a_narrow_screen(screen: Page, fleet: Fleet, scheme: Literal["light", "dark"]) -> None:
     await fill(fleet)
     async with fleet.world.serving() as call, looking(screen, call, size=NARROW) as page:
@@ -432,6 +443,7 @@ async def test_it_is_readable_on_a_narrow_screen(screen: Page, fleet: Fleet, sch
             await page.screenshot(path=Path(folder) / f"narrow-{scheme}.png")
 
 
+@pytest.mark.long
 async def test_a_finished_recording_is_shown_at_a_glance(screen: Page, fleet: Fleet, tmp_path: Path) -> None:
     capture = CaptureSettings(store=str(tmp_path / "store"))
     fleet.world.settings = msgspec.structs.replace(fleet.world.settings, capture=capture)

@@ -90,6 +90,7 @@ async def test_a_viewer_is_told_everything_and_then_what_changed(fleet: Fleet, s
         assert await stream.until("gone") == ["vm-1"]
 
 
+@pytest.mark.long
 async def test_what_is_told_first_is_no_more_of_a_thousand_vms_than_of_a_hundred(
     fleet: Fleet, session: aiohttp.ClientSession
 ) -> None:

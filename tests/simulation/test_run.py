@@ -56,6 +56,7 @@ def test_a_canary_whose_joins_fail_is_taken_out_soon() -> None:
     assert outcome.canary_jobs <= 14
 
 
+@pytest.mark.long
 def test_jobs_with_labels_go_to_vms_that_have_them_and_wait_for_those() -> None:
     labels = frozenset({("region", "eu")})
     arrivals = requiring(calendar(2000, 24, HABITS, Random(1)), [(labels, 0.5)], Random(2))
@@ -129,7 +130,7 @@ def test_every_job_is_a_hit_when_there_are_no_more_jobs_than_idle_browsers(vms: 
     assert outcome.wait_max_s == 0.0
 
 
-@pytest.mark.parametrize("vms", [2, 4, pytest.param(8, marks=pytest.mark.long)])
+@pytest.mark.parametrize("vms", [2, *(pytest.param(vms, marks=pytest.mark.long) for vms in (4, 8))])
 def test_more_idle_browsers_do_not_make_more_jobs_wait(vms: int) -> None:
     """Up to one job in a hundred: warm-ups are drawn in the order in which they are ordered, and that changes."""
     bursts = calendar(100 * vms, 24, HABITS, Random(3), jitter_s=2)

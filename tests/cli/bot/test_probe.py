@@ -67,6 +67,7 @@ def test_a_probe_that_is_stopped_makes_its_bot_leave(start: Start, agent: Agent,
     assert order.bot_id == join.bot_id
 
 
+@pytest.mark.long
 def test_a_probe_whose_reader_is_gone_makes_its_bot_leave(start: Start, agent: Agent) -> None:
     process = start("probe", LINK)
     [join] = agent.orders(Join)

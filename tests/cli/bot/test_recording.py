@@ -219,6 +219,7 @@ def test_the_file_is_saved_with_its_manifest_if_it_is_what_that_says(
     assert poolmgr("recording", "b1", "--attempt", "1", "--save", str(tmp_path / "file" / "below")).exit_code == 1
 
 
+@pytest.mark.long
 def test_it_is_saved_as_an_m4a_where_one_is_asked_for(poolmgr: CommandLine, store: Path, tmp_path: Path) -> None:
     file, saved = store / "b1" / "2" / AUDIO, tmp_path / "saved"
     write_ogg(file, seconds=1)

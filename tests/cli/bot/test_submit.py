@@ -197,6 +197,7 @@ def test_wait_prints_each_change_and_ends_well_with_the_bot(agent: Agent, start:
     assert watching.returncode == 0
 
 
+@pytest.mark.long
 def test_wait_fails_when_the_bot_was_denied_and_shows_it_for_people(agent: Agent, start: Start) -> None:
     watching = start("submit", LINK, "--wait")
     (join,) = agent.orders(Join)
@@ -213,6 +214,7 @@ def test_wait_fails_when_the_bot_was_denied_and_shows_it_for_people(agent: Agent
     assert watching.returncode == 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("manager")
 def test_wait_says_why_a_job_was_rejected(start: Start) -> None:
     first = start("submit", LINK, "--dedup-key", "once")
@@ -224,6 +226,7 @@ def test_wait_says_why_a_job_was_rejected(start: Start) -> None:
     assert again.returncode == 1
 
 
+@pytest.mark.long
 def test_a_bot_id_in_use_fails_before_anything_is_pushed(agent: Agent, poolmgr: CommandLine) -> None:
     poolmgr("submit", LINK, "--bot-id", "taken")
     agent.orders(Join)

@@ -51,6 +51,7 @@ def test_the_fleet_shows_workers_by_state_against_the_target(agent: Agent, poolm
     assert numbers == "1 live bot, 0 jobs wait to be taken"
 
 
+@pytest.mark.long
 def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spoken_for(
     agent: Agent, poolmgr: CommandLine
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_vm_that_says_how_many_processors_it_has_shows_how_much_of_them_is_spo
     assert (row.split()[-1], total.split()[-1]) == ("0.1/1.8", "0.1/1.8")
 
 
+@pytest.mark.long
 def test_a_vm_that_makes_workers_with_a_display_shows_both_kinds_against_their_targets(
     agent: Agent, poolmgr: CommandLine
 ) -> None:
@@ -83,6 +85,7 @@ def test_a_vm_that_makes_workers_with_a_display_shows_both_kinds_against_their_t
     assert (row.split()[2], total.split()[5]) == ("2/2+1/2", "2/2+1/2")
 
 
+@pytest.mark.long
 def test_labels_are_shown_where_a_vm_has_some_and_why_a_canary_is_out(
     agent: Agent, poolmgr: CommandLine, redis: Redis, keys: Keys
 ) -> None:

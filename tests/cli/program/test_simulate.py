@@ -52,6 +52,7 @@ def test_the_same_seed_gives_the_same_output_byte_for_byte(
     assert first == second != other
 
 
+@pytest.mark.long
 def test_the_output_does_not_depend_on_the_process(poolmgr: CommandLine) -> None:
     """In this one words are hashed otherwise, unless it was started with the same seed for them."""
     words = (sys.executable, "-m", "poolmgr", *SMALL, "--json")
@@ -80,6 +81,7 @@ def test_settings_come_from_the_file_the_environment_and_the_flags(poolmgr: Comm
     assert settings["heartbeat_timeout_s"] == 60  # as it is configured, and not as the simulator bends it
 
 
+@pytest.mark.long
 def test_a_sweep_runs_once_for_each_pair_and_marks_what_no_other_beats(poolmgr: CommandLine) -> None:
     runs = runs_of(poolmgr, *SWEEP)
     pairs = [(run["settings"]["min_idle"], run["settings"]["idle_ttl_s"]) for run in runs]
@@ -146,6 +148,7 @@ def test_what_is_recorded_takes_more_of_a_vm_and_processors_may_be_its_limit(poo
     assert "max_workers 16" not in [each["change"] for each in narrow]
 
 
+@pytest.mark.long
 def test_a_cost_in_which_nobody_is_served_is_shown(poolmgr: CommandLine) -> None:
     """Warm-ups that all fail: there is no wait to tell."""
     shown = poolmgr("simulate", "--vms", "1", "--hours", "4", "--failing-warmups", "1", "--cost", "1").stdout
@@ -170,6 +173,7 @@ def test_recordings_take_processors_of_which_there_may_be_too_few(poolmgr: Comma
     assert (both.exit_code, "together they are more than 1" in both.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_a_canary_gets_its_share_and_is_taken_out_when_its_joins_fail(poolmgr: CommandLine) -> None:
     options = ("--vms", "20", "--jobs-per-day", "3000", "--canaries", "1", "--canarys-failing-joins", "0.9")
     result = poolmgr("simulate", *options)
@@ -303,6 +307,7 @@ SCALED = (
 )
 
 
+@pytest.mark.long
 def test_a_scaled_fleet_stands_beside_two_fixed_ones(poolmgr: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "plot.svg"
     result = poolmgr(*SCALED, "--plot", str(file))

@@ -143,6 +143,7 @@ def test_what_is_confirmed_is_asked_of_the_manager_and_nothing_else(start: Start
     quits(seen)
 
 
+@pytest.mark.long
 def test_it_goes_with_the_size_of_its_terminal(start: Start, fleet: Fleet) -> None:
     fleet.vms(40)
     seen = start()
@@ -157,6 +158,7 @@ def test_it_goes_with_the_size_of_its_terminal(start: Start, fleet: Fleet) -> No
     quits(seen)
 
 
+@pytest.mark.long
 def test_a_thousand_vms_cost_redis_a_bounded_number_of_calls_a_second(start: Start, fleet: Fleet, redis: Any) -> None:
     fleet.vms(1000)
     seen = start()
