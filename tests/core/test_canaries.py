@@ -127,8 +127,14 @@ def test_a_canary_whose_joins_fail_by_our_doing_is_drained(reason: Reason) -> No
 @pytest.mark.parametrize(
     "reason",
     [
-        *(Reason.REQUEST_DENIED, Reason.WAITING_ROOM_TIMEOUT, Reason.PASSCODE_WRONG, Reason.PAGE_LOAD_FAILED),
-        *(Reason.MEETING_FULL, Reason.SHUTDOWN, Reason.CUT_OFF),
+        *(Reason.REQUEST_DENIED, Reason.PAGE_LOAD_FAILED),
+        *(
+            pytest.param(reason, marks=pytest.mark.long)
+            for reason in (
+                *(Reason.WAITING_ROOM_TIMEOUT, Reason.PASSCODE_WRONG, Reason.MEETING_FULL),
+                *(Reason.SHUTDOWN, Reason.CUT_OFF),
+            )
+        ),
     ],
 )
 def test_what_is_not_our_doing_or_not_the_browsers_does_not_count(reason: Reason) -> None:

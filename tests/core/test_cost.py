@@ -125,7 +125,13 @@ def with_labels(vms: int) -> Pool:
     return pool
 
 
-@pytest.mark.parametrize("requires", [{}, {"region": "eu"}, {"address": "a3", "region": "eu"}, {"region": "mars"}])
+@pytest.mark.parametrize(
+    "requires",
+    [
+        {"address": "a3", "region": "eu"},
+        *(pytest.param(fewer, marks=pytest.mark.long) for fewer in ({}, {"region": "eu"}, {"region": "mars"})),
+    ],
+)
 def test_a_job_costs_the_same_however_many_vms_have_what_it_requires(requires: dict[str, str]) -> None:
     small, large = (
         steps_of(lambda pool=pool: pool.handle(JobAccepted("a", job(requires=requires), WALL), START + 1))

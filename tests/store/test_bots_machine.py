@@ -533,10 +533,10 @@ FENCE: Final = "if redis.call('GET', epoch_key) ~= epoch then"
         ("move", " and tonumber(latest) == attempt", ""),
         pytest.param("revoke", " or tonumber(claimed) == attempt", "", marks=pytest.mark.long),
         ("end", " or state == STOPPED", ""),
-        ("end", "redis.call('EXPIRE', bot, record_life_s)", ""),
+        pytest.param("end", "redis.call('EXPIRE', bot, record_life_s)", "", marks=pytest.mark.long),
         ("accept", "last(all_bots, INDEX_LIFE_S)", ""),
         ("end", FENCE, "if false then"),
-        ("reject", " and redis.call('EXISTS', bot) == 0", ""),
+        pytest.param("reject", " and redis.call('EXISTS', bot) == 0", "", marks=pytest.mark.long),
     ],
     ids=[
         "accepted twice",
@@ -561,7 +561,7 @@ def test_a_script_that_forgets_a_condition_is_found_out(
     "condition",
     [
         " and tonumber(latest) == attempt",
-        " or assigned ~= worker_id",
+        pytest.param(" or assigned ~= worker_id", marks=pytest.mark.long),
         pytest.param(" and state ~= STOPPED", marks=pytest.mark.long),
     ],
 )

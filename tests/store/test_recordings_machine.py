@@ -162,15 +162,22 @@ def test_a_recording_is_what_it_should_be_whatever_comes_in_whatever_order(redis
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("recorded", "(is_anew or before == '')", "before == ''"),
-        ("recorded", "is_told and 'skipped' or ''", "''"),
-        ("recorded", "if is_anew then redis.call('ZREM', expiring, bot_id) end", ""),
+        pytest.param("recorded", "(is_anew or before == '')", "before == ''", marks=pytest.mark.long),
+        pytest.param("recorded", "is_told and 'skipped' or ''", "''", marks=pytest.mark.long),
+        pytest.param(
+            "recorded", "if is_anew then redis.call('ZREM', expiring, bot_id) end", "", marks=pytest.mark.long
+        ),
         ("recorded", "tonumber(of) < attempt", "tonumber(of) <= attempt"),
         ("recorded", "(tonumber(latest) ~= attempt and tonumber(of) ~= attempt) or", ""),
         ("recorded", "and tonumber(of) ~= attempt", ""),
         ("recorded", "state == STOPPED and conclude(bot, at) or ''", "''"),
-        ("end", ", conclude(bot, at))", ")"),
-        ("recording_deleted", "redis.call('HSET', bot, 'manifest_status', 'expired', 'expired_at', at)", ""),
+        pytest.param("end", ", conclude(bot, at))", ")", marks=pytest.mark.long),
+        pytest.param(
+            "recording_deleted",
+            "redis.call('HSET', bot, 'manifest_status', 'expired', 'expired_at', at)",
+            "",
+            marks=pytest.mark.long,
+        ),
     ],
     ids=[
         "never again",

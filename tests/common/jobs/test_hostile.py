@@ -54,6 +54,7 @@ def test_a_link_is_read_in_a_bounded_number_of_steps_and_a_document_in_proportio
         assert calls <= MOST_CALLS + 3 * objects, f"{case.name}: {calls} calls"
 
 
+@pytest.mark.long
 def test_four_times_the_bytes_cost_no_more_than_four_times_the_steps() -> None:
     small = {case.name: calls_to_read(case.payload) for case in everything(0.25)}
     for case in everything(1.0):

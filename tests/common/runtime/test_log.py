@@ -20,7 +20,7 @@ except ValueError:
 """
 
 
-@pytest.mark.parametrize("format", ["json", "console"])
+@pytest.mark.parametrize("format", ["json", pytest.param("console", marks=pytest.mark.long)])
 def test_a_traceback_says_where_and_what_and_shows_no_variable(format: str) -> None:
     program = _PROGRAM.format(format=format)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)

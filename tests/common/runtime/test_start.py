@@ -45,6 +45,7 @@ DAEMON: Final = {
 }  # fmt: skip
 PEOPLE: Final = {"rich", "pygments"}
 REDIS: Final = {"redis", "hiredis", "asyncio"}
+OF_JOBS: Final = {"poolmgr.store.scripts", "common.jobs.job", "common.links.links"}
 
 
 def run(package: str, *words: str, **environment: str) -> tuple[str, set[str]]:
@@ -79,9 +80,9 @@ def taken_port() -> Iterator[str]:
     [
         ("--help", {*DAEMON, *PEOPLE, *REDIS, "msgspec", "poolmgr.store"}),
         ("version", {*DAEMON, *PEOPLE, *REDIS, "msgspec", "poolmgr.store"}),
-        ("bots --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
-        ("fleet --json", {*DAEMON, *PEOPLE, "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
-        ("fleet", {*DAEMON, "pygments", "poolmgr.store.scripts", "common.jobs.job", "common.links.links"}),
+        ("bots --json", {*DAEMON, *PEOPLE, *OF_JOBS}),
+        pytest.param("fleet --json", {*DAEMON, *PEOPLE, *OF_JOBS}, marks=pytest.mark.long),
+        pytest.param("fleet", {*DAEMON, "pygments", *OF_JOBS}, marks=pytest.mark.long),
     ],
 )
 def test_the_command_line_imports_no_more_than_it_needs(
@@ -93,7 +94,7 @@ def test_the_command_line_imports_no_more_than_it_needs(
     assert not found & unwanted
 
 
-@pytest.mark.parametrize("words", ["--help", "sweep --help"])
+@pytest.mark.parametrize("words", ["--help", pytest.param("sweep --help", marks=pytest.mark.long)])
 def test_the_help_of_the_agent_imports_no_browser_for_another_command(words: str) -> None:
     printed, found = run("worker", *words.split())
     assert "Usage: poolmgr-worker" in printed
@@ -101,12 +102,14 @@ def test_the_help_of_the_agent_imports_no_browser_for_another_command(words: str
     assert words != "--help" or not found & {*DAEMON, *REDIS, "msgspec"}
 
 
+@pytest.mark.long
 def test_a_manager_imports_neither_tables_nor_the_simulator_nor_the_command_line(taken_port: str) -> None:
     _, found = run("poolmgr", "serve", POOLMGR_API__LISTEN=taken_port, POOLMGR_METRICS__LISTEN="127.0.0.1:0")
     assert {"poolmgr.app", "aiohttp", "structlog"} <= found
     assert not found & {*PEOPLE, "playwright", "poolmgr.simulation", "poolmgr.cli.session"}
 
 
+@pytest.mark.long
 def test_an_agent_without_an_address_for_evidence_imports_no_http_client(tmp_path: Path) -> None:
     file = tmp_path / "state"
     file.touch()
@@ -117,7 +120,11 @@ def test_an_agent_without_an_address_for_evidence_imports_no_http_client(tmp_pat
 
 @pytest.mark.parametrize(
     ("package", "words", "umask"),
-    [("worker", ("run",), "077"), ("poolmgr", ("serve",), "077"), ("poolmgr", ("version",), "022")],
+    [
+        ("worker", ("run",), "077"),
+        pytest.param("poolmgr", ("serve",), "077", marks=pytest.mark.long),
+        ("poolmgr", ("version",), "022"),
+    ],
 )
 def test_what_a_daemon_writes_only_its_user_can_read_and_a_command_leaves_that_to_who_calls_it(
     package: str, words: tuple[str, ...], umask: str, taken_port: str, tmp_path: Path

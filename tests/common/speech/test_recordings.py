@@ -108,7 +108,7 @@ REFUSALS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["deepgram", "openai"])
+@pytest.mark.parametrize("name", ["openai", pytest.param("deepgram", marks=pytest.mark.long)])
 async def test_what_a_server_refuses_has_a_word_and_says_whether_it_is_worth_another_try(
     settings: TranscriptionSettings, speech: Speech, sound: Path, name: str
 ) -> None:

@@ -289,12 +289,12 @@ def test_each_webhook_is_in_one_place_and_in_order(redis_server: str) -> None:
 @pytest.mark.parametrize(
     ("script", "old", "new"),
     [
-        ("deliver_put", "== 0 then return 0 end\nif", "== 2 then return 0 end\nif"),
+        pytest.param("deliver_put", "== 0 then return 0 end\nif", "== 2 then return 0 end\nif", marks=pytest.mark.long),
         ("deliver_put", "'RPUSH'", "'LPUSH'"),
-        ("deliver_failed", "if tonumber(before) >= attempts then return 0 end", ""),
-        ("deliver_done", "if first_of(line, id) then", "if true then"),
+        pytest.param("deliver_failed", "if tonumber(before) >= attempts then return 0 end", "", marks=pytest.mark.long),
+        pytest.param("deliver_done", "if first_of(line, id) then", "if true then", marks=pytest.mark.long),
         ("deliver_bury", "  redis.call('LPOP', line)\n", ""),
-        ("deliver_again", "== 0 then return 0 end", "== 2 then return 0 end"),
+        pytest.param("deliver_again", "== 0 then return 0 end", "== 2 then return 0 end", marks=pytest.mark.long),
     ],
     ids=["twice", "order", "counted twice", "another one", "in two places", "sent again twice"],
 )

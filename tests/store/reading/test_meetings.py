@@ -232,10 +232,12 @@ def test_what_is_kept_of_a_meeting_is_what_was_seen_of_it(redis_server: str) -> 
     ("script", "old", "new"),
     [
         ("note_participants", " and tonumber(latest) == attempt", ""),
-        ("note_participants", "cjson.decode(before).joined_at", "at"),
-        ("note_participants", "known and known.left_at == ''", "known"),
+        pytest.param("note_participants", "cjson.decode(before).joined_at", "at", marks=pytest.mark.long),
+        pytest.param("note_participants", "known and known.left_at == ''", "known", marks=pytest.mark.long),
         ("note_chat", " and tonumber(latest) == attempt", ""),
-        ("note_chat", "if not redis.call('LPOS', chats, line) then", "if true then"),
+        pytest.param(
+            "note_chat", "if not redis.call('LPOS', chats, line) then", "if true then", marks=pytest.mark.long
+        ),
     ],
     ids=["people of another attempt", "came again", "went again", "chat of another attempt", "said again"],
 )

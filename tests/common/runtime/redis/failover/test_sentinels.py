@@ -90,8 +90,12 @@ async def test_calls_go_to_the_primary_of_the_service_with_both_passwords(
     ("change", "words"),
     [
         ((f"/{SERVICE}/", "/other/"), "knows no service 'other'"),
-        (("sentinel_password=of-sentinels", "sentinel_password=wrong"), "invalid username-password pair"),
-        ((f"@{HOST}", f"@{HOST}:1,{HOST}"), ""),
+        pytest.param(
+            ("sentinel_password=of-sentinels", "sentinel_password=wrong"),
+            "invalid username-password pair",
+            marks=pytest.mark.long,
+        ),
+        pytest.param((f"@{HOST}", f"@{HOST}:1,{HOST}"), "", marks=pytest.mark.long),
     ],
 )
 async def test_what_the_sentinels_say_against_it_is_told(
@@ -131,6 +135,7 @@ async def test_a_primary_that_is_killed_is_left_for_its_replica_and_scripts_come
     await follows_again(watched, before)
 
 
+@pytest.mark.long
 async def test_one_that_stands_still_is_noticed_within_the_time_of_one_answer(
     watched: WatchedRedis, redis: Any, prefix: str
 ) -> None:
@@ -149,6 +154,7 @@ async def test_one_that_stands_still_is_noticed_within_the_time_of_one_answer(
     await follows_again(watched, before)
 
 
+@pytest.mark.long
 async def test_a_primary_that_knows_nothing_of_its_replacement_is_left_as_well(
     watched: WatchedRedis, redis: Any, prefix: str
 ) -> None:
