@@ -80,7 +80,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where no tests are named, long ones are left out unless they are asked for."""
+    """Where no tests are named, long ones are left out unless they are asked for.
+
+    A test may be long if a quicker one tries the same guarantee, perhaps in a smaller scene: on one platform, with
+    stand-in browsers, as a unit of the core, with a kill at one moment instead of many. It may also be if it tries a
+    convenience and no guarantee, as the layout of a page or a tool of the lab, and a cheaper one of its room stays.
+    Of each guarantee a quick one stays: docs/set-up.md, tests/docs/test_guarantees.py.
+    """
     are_named = config.args_source is pytest.Config.ArgsSource.ARGS
     if not are_named and not config.getoption("--all"):
         long = [item for item in items if item.get_closest_marker("long")]
