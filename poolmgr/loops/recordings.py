@@ -3,17 +3,22 @@ that did not come in time, and deletes recordings whose retention is over, and l
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
 from common.runtime.clock import Clock
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
+from common.runtime.waiting import backoff
 from poolmgr.store.leader.recordings import DueRecordings
 
 _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0
+_REFUSED_S = (60.0, 3600.0)
+"""What the store did not delete is tried again after so long, doubling."""
+_MOST_REFUSED_IN_A_ROW = 5
+"""Then the store may be away: the round ends."""
 
 
 async def tend_recordings(
@@ -22,10 +27,10 @@ async def tend_recordings(
     clock: Clock,
     vm_to_finish: Callable[[str, str], str | None],
 ) -> None:
-    """Run until it is cancelled. A deletion that fails is tried again a minute later, after all others, and ends the
-    round: the store may be away. `vm_to_finish`: gets the VM of a
-    bot, and the one that said last that it can make no files, and says which VM is to make what is not made.
+    """Run until it is cancelled. `vm_to_finish`: gets the VM of a bot, and the one that said last that it can make no
+    files, and says which VM is to make what is not made.
     """
+    refused: dict[str, Iterator[float]] = {}
     while True:
         now = clock.wall()
         for one in await due.unmade(now):
@@ -41,15 +46,31 @@ async def tend_recordings(
                     _log.info("recording_handed_on", bot_id=one.bot_id, vm_id=vm_id)
                 if one.transcript:
                     _log.info("transcript_handed_on", bot_id=one.bot_id, vm_id=vm_id)
-        bot_id = ""
         try:
             if kept := store():
-                for bot_id in await due.over(now):
-                    await _delete(kept, due, bot_id, now)
-        except StoreError as error:
-            _log.warning("recording_undeleted", bot_id=bot_id, error=str(error))
-            await due.look_again([bot_id] if bot_id else [], now)
+                await _delete_expired(kept, due, refused, now)
+        except StoreError as error:  # its settings cannot be used
+            _log.warning("recording_undeleted", bot_id="", error=str(error))
         await asyncio.sleep(_EVERY_S)
+
+
+async def _delete_expired(store: Store, due: DueRecordings, refused: dict[str, Iterator[float]], now: float) -> None:
+    """Delete what is due. `refused`: for each bot that the store did not delete the delays until it is tried again."""
+    in_a_row = 0
+    for bot_id in await due.over(now):
+        try:
+            await _delete(store, due, bot_id, now)
+        except StoreError as error:
+            delays = refused.setdefault(bot_id, backoff(*_REFUSED_S))
+            delay_s = next(delays)
+            _log.warning("recording_undeleted", bot_id=bot_id, error=str(error), again_in_s=delay_s)
+            await due.look_again([bot_id], now + delay_s)
+            in_a_row += 1
+            if in_a_row == _MOST_REFUSED_IN_A_ROW:
+                return
+        else:
+            refused.pop(bot_id, None)
+            in_a_row = 0
 
 
 async def _delete(store: Store, due: DueRecordings, bot_id: str, now: float) -> None:

@@ -45,13 +45,22 @@ class At(Clock):
 
 @asynccontextmanager
 async def tending(
-    world: World, store: Store | None, clock: Clock, vm_to_finish: Callable[[str, str], str | None] = lambda _, __: None
+    world: World,
+    store: Store | StoreError | None,
+    clock: Clock,
+    vm_to_finish: Callable[[str, str], str | None] = lambda _, __: None,
 ) -> AsyncGenerator[Said]:
     """The loop beside the test, with what it logs."""
     due = DueRecordings(world.redis, world.keys, 1)
+
+    def get_store() -> Store | None:
+        if isinstance(store, StoreError):
+            raise store
+        return store
+
     with capture_logs() as said:
         async with asyncio.TaskGroup() as tasks:
-            loop = tasks.create_task(tend_recordings(due, lambda: store, clock, vm_to_finish), name="recordings")
+            loop = tasks.create_task(tend_recordings(due, get_store, clock, vm_to_finish), name="recordings")
             yield said
             loop.cancel()
 
@@ -241,36 +250,83 @@ async def test_what_the_store_does_not_delete_is_asked_for_again_and_counts_as_t
         await wait_until(lambda: len(of(said, "recording_undeleted")) == 2)
         assert await status(world, "old") == "completed"
         in_the_way.unlink()
-        clock.now += 60
+        clock.now += 120
         await wait_until(lambda: of(said, "recording_expired"))
     assert await status(world, "old") == "expired"
 
 
-@pytest.mark.usefixtures("soon")
-async def test_one_that_the_store_does_not_delete_keeps_no_other_from_being_deleted(
-    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hand = await world.ledger()
-    for bot_id in ("held", "other"):
-        await made(hand, bot_id, **RETENTION)
-        await store.put(f"{bot_id}/1/audio.ogg", b"something")
-        hand.at += 1
-    delete = Store.delete
+def refuse(monkeypatch: pytest.MonkeyPatch, prefix: str) -> list[str]:
+    """The store deletes nothing of bots whose ids begin so. Returns those that it was asked for, as they come."""
+    delete, asked = Store.delete, list[str]()
 
     async def refuse(store: Store, bot_id: str) -> int:
-        if bot_id == "held":
+        asked.append(bot_id)
+        if bot_id.startswith(prefix):
             raise StoreError("it is held")
         return await delete(store, bot_id)
 
     monkeypatch.setattr(Store, "delete", refuse)
-    clock = At(hand.at + 3700)
+    return asked
+
+
+async def expire(world: World, store: Store, *bot_ids: str) -> float:
+    """They are recorded, and expire one after the other. Returns a time when all are due."""
+    hand = await world.ledger()
+    for bot_id in bot_ids:
+        await made(hand, bot_id, **RETENTION)
+        await store.put(f"{bot_id}/1/audio.ogg", b"something")
+        hand.at += 1
+    return hand.at + 3700
+
+
+async def rounds(clock: At, count: int = 2) -> None:
+    """So many whole rounds go by."""
+    begun = clock.rounds
+    await wait_until(lambda: clock.rounds > begun + count)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_one_that_the_store_does_not_delete_keeps_no_other_waiting_and_is_tried_ever_more_seldom(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = refuse(monkeypatch, "held")
+    clock = At(await expire(world, store, "held", "other"))
+    async with tending(world, store, clock) as said:
+        for wait_s in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+            await wait_until(lambda: of(said, "recording_undeleted"))
+            clock.now += wait_s - 1
+            await rounds(clock)
+            undeleted = {"bot_id": "held", "error": "it is held", "again_in_s": wait_s}
+            assert of(said, "recording_undeleted") == [undeleted]
+            said[:] = [each for each in said if each["event"] != "recording_undeleted"]
+            clock.now += 1
+    assert asked[:2] == ["held", "other"], "in one round"
+    assert of(said, "recording_expired") == [{"bot_id": "other", "objects": 1}]
+    assert (await status(world, "held"), await status(world, "other")) == ("completed", "expired")
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_store_that_deletes_nothing_five_times_in_a_row_is_asked_no_more_in_that_round(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = refuse(monkeypatch, "held")
+    held = [f"held-{number}" for number in range(9)]
+    clock = At(await expire(world, store, *held[:4], "other", *held[4:], "last"))
+    monkeypatch.setattr("poolmgr.loops.recordings._EVERY_S", 3600.0)
+    async with tending(world, store, clock):
+        await wait_until(lambda: len(asked) >= 10)
+        await asyncio.sleep(0.05)
+    assert asked == [*held[:4], "other", *held[4:]]
     async with tending(world, store, clock) as said:
         await wait_until(lambda: of(said, "recording_expired"))
-        clock.now += 60
+    assert of(said, "recording_expired") == [{"bot_id": "last", "objects": 1}]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_store_whose_settings_cannot_be_used_is_told_of_and_the_round_goes_on(world: World) -> None:
+    async with tending(world, StoreError("cannot use capture.store"), At(0.0)) as said:
         await wait_until(lambda: len(of(said, "recording_undeleted")) >= 2)
-    assert of(said, "recording_expired") == [{"bot_id": "other", "objects": 1}]
-    assert of(said, "recording_undeleted")[:2] == [{"bot_id": "held", "error": "it is held"}] * 2
-    assert (await status(world, "held"), await status(world, "other")) == ("completed", "expired")
+    assert of(said, "recording_undeleted")[0] == {"bot_id": "", "error": "cannot use capture.store"}
 
 
 @pytest.mark.usefixtures("soon")

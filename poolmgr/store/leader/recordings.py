@@ -90,14 +90,14 @@ class DueRecordings:
         states: list[bytes | None] = await pipeline.execute() if found else []
         over = (None, BotState.STOPPED.encode())
         live = {bot_id for bot_id, state in zip(found, states, strict=True) if state not in over}
-        await self.look_again(live, now)
+        await self.look_again(live, now + _LOOK_AGAIN_S)
         return [bot_id for bot_id in found if bot_id not in live]
 
-    async def look_again(self, bot_ids: Collection[str], now: float) -> None:
-        """These are not deleted yet: look at them again a minute later, after those that are due by then."""
+    async def look_again(self, bot_ids: Collection[str], at: float) -> None:
+        """These are not deleted yet: look at them again at that time, after those that are due by then."""
         if bot_ids:  # files that come in just this moment keep it for longer, or a later attempt takes it out
             key = self._keys.recordings_expiring
-            await self._redis.zadd(key, dict.fromkeys(bot_ids, now + _LOOK_AGAIN_S), xx=True, gt=True)
+            await self._redis.zadd(key, dict.fromkeys(bot_ids, at), xx=True, gt=True)
 
     async def order(self, one: Unmade, vm_id: str, now: float) -> None:
         """Have the agent of that VM make files and transcript of what the store has. An agent that dies may forget the
