@@ -12,9 +12,9 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -137,6 +137,13 @@ class MinutesFile:
                 log.warning("minutes_unwritten", bot_id=self.opened.bot_id, error=error.strerror)
 
 
+class _Failed(NamedTuple):
+    """`delays`: until the tries after the next. `again_at`: when that is, in monotonic seconds."""
+
+    delays: Iterator[float]
+    again_at: float
+
+
 class MinutesOutbox:
     """The minutes of all bots of this VM. `store` None: none are kept."""
 
@@ -147,6 +154,7 @@ class MinutesOutbox:
         self._report = report
         self._open: dict[Path, MinutesFile] = {}
         self._ordered: dict[str, FinishRecording] = {}
+        self._failed: dict[str, _Failed] = {}  # by the names of files and orders
         self._wake = asyncio.Event()
         self._last_warning = ""
         self._keeps_copies = False  # the store did not let one be removed
@@ -199,26 +207,38 @@ class MinutesOutbox:
         """Put finished minutes into the store for as long as the agent lives. `live`: the bots that have a worker."""
         if self._store is None:
             return
-        delays = backoff(*RETRY_S)
         while True:
             names = {_name(bot_id, attempt) for bot_id, attempt in live()}
             unfinished = await asyncio.to_thread(self._find_unfinished, names)
             if not unfinished and not self._open and not self._ordered:
                 self.idle.set()
-            is_done = [await self._try(self._finish(path, self._store)) for path in unfinished]
+            for path in unfinished:
+                if self._is_due(path.name):
+                    self._note_try(path.name, is_done=await self._try(self._finish(path, self._store)))
             for minutes_file in list(self._open.values()):
                 if minutes_file.is_to_be_copied(now := time.monotonic()):
-                    is_done.append(await self._try(minutes_file.copy(self._store, now)))
+                    await self._try(minutes_file.copy(self._store, now))  # one that fails is due later by itself
             for name in list(self._ordered):
-                is_done.append(await self._try(self._try_to_take_over(name, self._store)))
-                if is_done[-1]:
-                    self._wake.set()
-            if all(is_done):
-                delays = backoff(*RETRY_S)
-                await pause(self._wake, CHECK_EVERY_S)
-            else:
-                await asyncio.sleep(next(delays))
+                if self._is_due(name):
+                    is_done = await self._try(self._try_to_take_over(name, self._store))
+                    self._note_try(name, is_done=is_done)
+                    if is_done:
+                        self._wake.set()
+            waiting = {*self._ordered, *(path.name for path in unfinished)}
+            self._failed = {name: failed for name, failed in self._failed.items() if name in waiting}
+            next_at = min((failed.again_at for failed in self._failed.values()), default=float("inf"))
+            await pause(self._wake, min(CHECK_EVERY_S, next_at - time.monotonic()))
             self._wake.clear()
+
+    def _is_due(self, name: str) -> bool:
+        return name not in self._failed or self._failed[name].again_at <= time.monotonic()
+
+    def _note_try(self, name: str, *, is_done: bool) -> None:
+        """One that failed is tried again after a delay of its own: it keeps no others waiting."""
+        failed = self._failed.pop(name, None)
+        if not is_done:
+            delays = failed.delays if failed else backoff(*RETRY_S)
+            self._failed[name] = _Failed(delays, time.monotonic() + next(delays))
 
     async def _try(self, work: Awaitable[None]) -> bool:
         """False: store or disk failed."""

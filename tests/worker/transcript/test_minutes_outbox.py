@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -432,6 +433,37 @@ async def test_minutes_that_cannot_be_read_keep_no_others_from_the_store(tmp_pat
             await wait_until(lambda: {f"b1/2/{TRANSCRIPT}", f"d3/2/{SO_FAR}"} <= {*kept.stored})
             finishing.cancel()
     assert "minutes_unstored" in [line["event"] for line in logs]
+
+
+async def test_minutes_that_fail_wait_for_their_next_try_and_nothing_else_waits_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.transcript.minutes_outbox.RETRY_S", (0.3, 3600.0))
+    kept = Kept(tmp_path)
+    minutes_outbox, unreadable = kept.anew(), kept.folder / "a0@1"
+    unreadable.mkdir(parents=True)
+    read_bytes, tried_at = Path.read_bytes, list[float]()
+
+    def once_soon(first_s: float, limit_s: float) -> Iterator[float]:
+        return iter((first_s, limit_s))
+
+    def read(path: Path) -> bytes:
+        if path == unreadable:
+            tried_at.append(time.monotonic())
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr("worker.transcript.minutes_outbox.backoff", once_soon)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(minutes_outbox.finish(lambda: set()), name="finish")
+        await wait_until(lambda: len(tried_at) == 2)
+        minutes_file = minutes_outbox.begin(JOIN)
+        assert minutes_file
+        minutes_outbox.end(minutes_file)
+        await wait_until(lambda: not minutes_file.path.exists())
+        finishing.cancel()
+    assert len(tried_at) == 2
+    assert tried_at[1] - tried_at[0] >= 0.3
 
 
 async def test_without_a_wish_there_is_no_transcript_and_without_a_store_nothing(tmp_path: Path) -> None:
