@@ -81,8 +81,8 @@ def unheard() -> None:
     pass
 
 
-def never() -> bool:
-    return False
+def found_none() -> None:
+    pass
 
 
 class Recording:
@@ -95,8 +95,8 @@ class Recording:
     monotonic seconds. `has_room`: whether more may be spooled. `on_began`: called once the bot is recorded, with how.
     `add_to_story`: adds a line to the bot's story. With `on_sound`, chunks of sound are short. `before_close`: what
     else is to be spooled, once the bot is out. `on_recorder`: called whenever there is a recorder, a new one or one
-    that another agent began, that records: of one that is paused once it goes on. `is_left`: whether another agent left
-    a spool of this bot.
+    that another agent began, that records: of one that is paused once it goes on. `find_left`: the spool that
+    another agent left of this bot, None if there is none that can be read; may raise OSError.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class Recording:
         on_sound: OnSound | None = None,
         before_close: Callable[[], Awaitable[None]] = nothing,
         on_recorder: Callable[[], None] = unheard,
-        is_left: Callable[[], bool] = never,
+        find_left: Callable[[], Spool | None] = found_none,
     ) -> None:
         self._make_spool = spool
         self._before_close = before_close
         self._on_recorder = on_recorder
-        self._is_left = is_left
+        self._read_left = find_left
         self._on_sound = on_sound
         self._chunk_s, self._fetch_every_s = (CHUNK_S, FETCH_S) if on_sound is None else (LIVE_CHUNK_S, LIVE_CHUNK_S)
         self._ways = [*ways]  # the first one is how it is recorded now
@@ -235,16 +235,16 @@ class Recording:
             self._wake.clear()
         return None
 
-    async def _find_left(self) -> Spool | NullSpool | None:
+    async def _find_left(self) -> Spool | None:
         """The spool that another agent left, of a bot that this one never saw in its meeting: the recorder may have
-        more. None: there is none, or it is whole, or the disk does not give it.
+        more. None: there is none, or it is whole, or the disk does not give it. No new one takes its place.
         """
         try:
-            if not await asyncio.to_thread(self._is_left):
-                return None
-            spool = await asyncio.to_thread(self._make_spool, self._clock.now(), self._clock)
+            spool = await asyncio.to_thread(self._read_left)
         except OSError as error:
             self._report_disk(error)
+            return None
+        if spool is None:
             return None
         self._is_refused = "refused" in spool.progress.paused_by
         return None if spool.progress.closed else spool

@@ -175,8 +175,8 @@ class Recordings:
         def spool(came_in_at: float, clock: Clock) -> Spool | NullSpool:
             return self._begin(name, join, spooled, ways[0], came_in_at, clock) if kept else NullSpool()
 
-        def is_left() -> bool:
-            return bool(kept) and (self._folder / name / LOG).exists()
+        def find_left() -> Spool | None:
+            return self._find_left(name) if kept else None
 
         def began(how: str) -> None:
             if kept:
@@ -209,7 +209,7 @@ class Recordings:
         before_close = tracks.finish if takes_tracks else nothing
         recording = self._active[name] = Recording(
             *(spool, ways, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
-            *(on_recorder, is_left),
+            *(on_recorder, find_left),
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -265,6 +265,13 @@ class Recordings:
                 _move_aside(folder)
         opened = Opened(join.bot_id, join.attempt, join.platform, came_in_at, kinds, way.name, clock.ahead_s)
         return Spool.create(folder, opened, [Paused(came_in_at)] if join.paused else [])
+
+    def _find_left(self, name: str) -> Spool | None:
+        """Raises: OSError."""
+        try:
+            return Spool.find(self._folder / name)
+        except (FileNotFoundError, DamagedRecordingError):  # `finish` tells of a damaged one, and leaves it to others
+            return None
 
     def _has_room(self) -> bool:
         return self.spooled_bytes < self._settings.spool_mb * 1024 * 1024

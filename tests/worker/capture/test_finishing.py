@@ -24,13 +24,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from common.config.settings import CaptureSettings
+from common.config.settings import CaptureSettings, WorkerSettings
 from common.runtime.recordings import deletion
 from common.runtime.recordings.manifests import so_far
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, SET_ASIDE, Gap, GapCause, Kind, Manifest, Peaks, Segment, Way
-from common.wire.messages import FinishRecording, Join
+from common.wire.messages import AutomaticLeave, FinishRecording, Join
+from common.wire.vocabulary import Reason
 from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
@@ -52,12 +53,17 @@ from worker.capture.recordings import (
 )
 from worker.capture.spool import Spool, name_of
 from worker.capture.tab import TabWay
+from worker.decide.state import Limits, SessionSettings, State
+from worker.decide.words import Finish
 
 # Files are made at the lowest priority: beside busy loops that takes minutes.
 MAKING_S: Final = 400.0
 pytestmark = pytest.mark.timeout(3 * MAKING_S)
 
 RATE: Final = 48_000
+OUT: Final = State(
+    Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, ending=Finish(Reason.MEETING_ENDED)
+)
 OPENED: Final = Opened("b1", 1, "room", 1000.0)
 
 
@@ -884,6 +890,20 @@ async def test_a_folder_that_holds_no_recording_is_put_aside_and_keeps_no_other_
         ("b00", False, 0.0),
     }
     assert {report.bot_id for report in recorded.reports if report.unmade} == {"b0", "b00"}
+
+
+async def test_a_damaged_log_of_a_bot_that_is_out_by_then_makes_no_manifest_of_nothing(recorded: Recorded) -> None:
+    log = spooled(recorded.folder, 1000.5).folder / "log"
+    log.write_text("nothing of ours\n")
+    join = Join("w1", "b1", 1, "room", "http://h/r/x", "Bot")
+    told = list[str]()
+    async with recorded.recordings.record(join, lambda: None, lambda: None, told.append, told.append) as note:
+        note(OUT)
+    assert (log.read_text(), told) == ("nothing of ours\n", [])
+    async with finishing(recorded):
+        await until_idle(recorded)
+    assert not recorded.file(FINAL).exists()
+    assert [(report.finished, bool(report.unmade)) for report in recorded.reports] == [(False, True)]
 
 
 async def test_what_the_disk_does_not_read_ends_no_agent_and_keeps_no_other_recording_waiting(

@@ -131,7 +131,7 @@ class Scene:
             add_to_story=self.story.append,
             log=structlog.get_logger(),
             on_sound=lambda _seq, part, _chunk: self.heard.append(part),
-            is_left=self.folder.exists,
+            find_left=self.find_left,
             on_recorder=lambda: self.announced.append(self.recording.is_paused),
         )
 
@@ -144,6 +144,11 @@ class Scene:
         is_new = not self.folder.exists()
         self.spool = Spool.create(self.folder, opened) if is_new else Spool.find(self.folder)
         return self.spool
+
+    def find_left(self) -> Spool | None:
+        if self.disk:
+            raise self.disk
+        return Spool.find(self.folder) if self.folder.exists() else None
 
     @property
     def made(self) -> Manifest:
