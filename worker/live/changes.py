@@ -15,6 +15,9 @@ PAUSES_S: Final = (10.0, 600.0)
 """After each further one nothing is told for so long: some 40 changes in four hours."""
 
 
+_FINAL: Final = (FeedStatus.REFUSED, FeedStatus.ENDED)
+
+
 class Change(NamedTuple):
     """`taken`: the feed's receiver has taken something that the bot's record marks."""
 
@@ -24,8 +27,8 @@ class Change(NamedTuple):
 
 
 class Changes:
-    """Call `note` with each. `tell` gets those that are told. After a pause it gets the latest, if that is another than
-    it got before. The end of a feed is told at once.
+    """Of one sender. Call `note` with each. `tell` gets those that are told. After a pause it gets the latest, if that
+    is another than it got before. The end of a feed is told at once, and so is that it was refused.
     """
 
     def __init__(self, tell: Callable[[Change], None]) -> None:
@@ -38,7 +41,7 @@ class Changes:
 
     def note(self, status: FeedStatus, detail: str, *, taken: bool = False) -> None:
         self._latest = Change(status, detail, taken)
-        if self._pause and status is FeedStatus.ENDED:
+        if self._pause and status in _FINAL:
             self._pause.cancel()
             self._pause = None
         if self._pause is None:
@@ -50,6 +53,6 @@ class Changes:
             return
         self._told = self._latest
         self._left -= 1
-        if self._left < 0 and self._told.status is not FeedStatus.ENDED:
+        if self._left < 0 and self._told.status not in _FINAL:
             self._pause = asyncio.get_running_loop().call_later(next(self._pauses), self._tell_latest)
         self._tell(self._told)

@@ -172,12 +172,12 @@ class LiveFeeds:
         from worker.live.transcript_feed import TranscriptFeed
         from worker.live.transcript_webhook import TranscriptWebhook
 
-        changes = Changes(lambda change: self._tell(join, Feed.TRANSCRIPTION, change, webhook))
+        def on_status() -> Callable[[FeedStatus, str], None]:
+            changes = Changes(lambda change: self._tell(join, Feed.TRANSCRIPTION, change, webhook))
+            return lambda status, detail: changes.note(status, detail, taken=webhook is not None and webhook.has_final)
 
-        def on_status(status: FeedStatus, detail: str) -> None:
-            changes.note(status, detail, taken=webhook is not None and webhook.has_final)
-
-        webhook = TranscriptWebhook(self._settings, self._webhooks, on_status) if join.feeds.transcription_url else None
+        on_sent, on_heard = on_status(), on_status()  # or what is told of one could keep the other's from being told
+        webhook = TranscriptWebhook(self._settings, self._webhooks, on_sent) if join.feeds.transcription_url else None
         settings, named = self._transcription, join.feeds.by
         is_offered = self.has_sound and named in settings.offered
         why = "not_configured" if self.has_sound else NO_SOUND
@@ -185,9 +185,9 @@ class LiveFeeds:
         speech = None
         if provider:
             language = join.feeds.language
-            speech = SpeechFeed(provider, settings, language, join.bot_id, self.start, on_status)
+            speech = SpeechFeed(provider, settings, language, join.bot_id, self.start, on_heard)
         return TranscriptFeed(
-            *(join, page, state, webhook, on_status, keep, speech),
+            *(join, page, state, webhook, on_heard, keep, speech),
             reads_captions=not is_offered,
             unheard="" if is_offered or named in ("", CAPTIONS) else f"{named}: {why}",
         )

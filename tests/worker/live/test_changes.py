@@ -55,3 +55,14 @@ async def test_a_pause_in_which_nothing_changes_ends_without_a_word(monkeypatch:
     assert len(told) == AT_ONCE + 1
     note(changes, CONNECTED)
     assert told[-1] == CONNECTED, "at once again"
+
+
+@pytest.mark.parametrize("status", [FeedStatus.REFUSED, FeedStatus.ENDED])
+async def test_what_is_final_is_told_in_a_pause_too(status: FeedStatus) -> None:
+    told: list[Change] = []
+    changes = Changes(told.append)
+    for number in range(AT_ONCE + 2):
+        note(changes, WAITING._replace(detail=str(number)))
+    assert len(told) == AT_ONCE + 1, "there is a pause"
+    note(changes, Change(status, "", taken=False))
+    assert told[-1].status is status

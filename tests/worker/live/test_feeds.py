@@ -17,6 +17,7 @@ from tests.worker.live.test_decoding import chunks
 from tests.worker.live.test_track_decoding import Sender, line
 from worker.decide.state import Limits, State
 from worker.live import decoding, track_decoding
+from worker.live.changes import AT_ONCE
 from worker.live.feeds import LiveFeeds, OnState
 from worker.live.speech_feed import SpeechFeed
 
@@ -85,6 +86,26 @@ async def test_sound_that_is_not_decoded_in_time_is_told_as_dropped(monkeypatch:
         for number in range(3):
             calls["on_packets"](line(number * 0.2, Sender(0).sends(number * 0.2)))
     assert (reports[-1].status, reports[-1].sent, reports[-1].dropped) == (FeedStatus.ENDED, 0, 25 + 6)
+
+
+async def test_a_webhook_that_fails_all_the_time_keeps_no_word_of_what_hears_from_being_told() -> None:
+    reports: list[BotStreamed] = []
+
+    @asynccontextmanager
+    async def record(*_: object, **__: object) -> AsyncGenerator[OnState]:
+        yield ignore
+
+    wants = Feeds(transcription_url="http://localhost/words")
+    join = Join("w1", "b1", 1, "room", "http://localhost/r/x", "Bot", feeds=wants)
+    settings = (LiveSettings(), AT_HOME, record, reports.append, no_minutes(), KEY)
+    async with LiveFeeds("vm1", *settings) as live_feeds:
+        feed = live_feeds.transcript_feed(join, nobody, nobody, ignore)
+        assert feed.webhook
+        for number in range(AT_ONCE + 2):
+            feed.webhook._on_status(FeedStatus.WAITING, str(number))  # pyright: ignore[reportPrivateUsage]
+        feed._on_status(FeedStatus.UNTRANSCRIBED, "the provider is gone")  # pyright: ignore[reportPrivateUsage]
+        feed.webhook._on_status(FeedStatus.CONNECTED, "")  # pyright: ignore[reportPrivateUsage]
+    assert [told.detail for told in reports if told.status is FeedStatus.UNTRANSCRIBED] == ["the provider is gone"]
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
