@@ -34,6 +34,10 @@ class NullSpool:
         self.progress = NullProgress()
         self.is_told = False
 
+    @property
+    def is_awaited(self) -> bool:
+        return self.is_told or self.progress.has_begun
+
     def append(self, chunks: Sequence[tuple[Began, Chunk, bytes]]) -> None:
         self.progress.has_begun |= bool(chunks)
 

@@ -323,7 +323,7 @@ class Recording:
     async def _tell_began(self, how: str) -> bool:
         """False: that was told before."""
         assert self.spool
-        if self.spool.progress.has_begun or self.spool.is_told:
+        if self.spool.is_awaited:
             return False
         self._on_began(how)
         if self.spool.progress.is_paused:
@@ -464,8 +464,7 @@ class Recording:
         of what was told to have begun: files are waited for.
         """
         assert self.spool
-        has_begun = self.spool.is_told or self.spool.progress.has_begun
-        if self._is_refused and self._recorder is None and not has_begun:
+        if self._is_refused and self._recorder is None and not self.spool.is_awaited:
             with suppress(OSError):  # whatever the disk keeps of it has no sound
                 await asyncio.to_thread(self.spool.remove)
             return

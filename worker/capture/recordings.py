@@ -1,7 +1,8 @@
 """All recordings of this VM: those of bots in their meetings, and unfinished ones, also of earlier agents.
 
 While the meeting runs, the spool's segments go into the store. After it, one file a kind is made, one recording at a
-time. The final manifest finishes a recording: only one agent can write it. No bot ever waits for anything here.
+time. The final manifest finishes a recording: only one agent can write it, but over one that cannot be read. No bot
+ever waits for anything here.
 """
 
 import asyncio
@@ -475,7 +476,7 @@ class Recordings:
         except FileNotFoundError as error:
             raise DamagedRecordingError("there is no log") from error
         progress = spool.progress
-        was_never_permitted = "refused" in progress.paused_by and not (progress.has_begun or spool.is_told)
+        was_never_permitted = "refused" in progress.paused_by and not spool.is_awaited
         if was_never_permitted and not progress.closed:  # its agent died before it could remove it
             await asyncio.to_thread(spool.remove)
             return

@@ -82,6 +82,11 @@ class Spool:
         self._is_released = False
         self._lock = threading.RLock()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its files are waited for: that the recording began was told, or there are chunks."""
+        return self.is_told or self.progress.has_begun
+
     @classmethod
     def create(cls, folder: Path, opened: Opened, following: Sequence[AnyEntry] = ()) -> Self:
         """Raises: OSError. Then there is no folder."""
