@@ -36,13 +36,6 @@ async def test_what_changes_all_the_time_is_told_of_ever_more_seldom_and_at_last
         await asyncio.sleep(0.005)
     assert begun < len(told) <= begun + 5, "after 0.2, 0.4, 0.8 s"
     await wait_until(lambda: told[-1] == CONNECTED._replace(taken=True))
-    note(changes, WAITING)
-    assert told[-1] != WAITING
-    note(changes, Change(FeedStatus.ENDED, "", taken=True))
-    assert told[-1].status is FeedStatus.ENDED
-    count = len(told)
-    await asyncio.sleep(0.5)
-    assert len(told) == count
 
 
 async def test_a_pause_in_which_nothing_changes_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +51,15 @@ async def test_a_pause_in_which_nothing_changes_ends_without_a_word(monkeypatch:
 
 
 @pytest.mark.parametrize("status", [FeedStatus.REFUSED, FeedStatus.ENDED])
-async def test_what_is_final_is_told_in_a_pause_too(status: FeedStatus) -> None:
+async def test_what_is_final_is_told_in_a_pause_too_and_ends_it(
+    status: FeedStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.live.changes.PAUSES_S", (0.5, 0.5))
     told: list[Change] = []
     changes = Changes(told.append)
     for number in range(AT_ONCE + 2):
         note(changes, WAITING._replace(detail=str(number)))
-    assert len(told) == AT_ONCE + 1, "there is a pause"
     note(changes, Change(status, "", taken=False))
-    assert told[-1].status is status
+    assert (len(told), told[-1].status) == (AT_ONCE + 2, status), "one of them was in the pause"
+    await asyncio.sleep(0.6)
+    assert len(told) == AT_ONCE + 2
