@@ -32,6 +32,8 @@ _CUT_OFF_S: Final = (2, 9, 21)
 when packages are fetched, and when they are unpacked.
 """
 _FEW_TESTS: Final = "tests/requirements"
+_LAST_LINES: Final = 30
+"""Of tests that did not pass: they say why, also where none failed, as for want of coverage."""
 _STEP_S: Final = 1800.0
 _AT_ONCE_S: Final = 10.0
 _EXIT_CODE: Final = "the tests did not pass: exit code"
@@ -85,6 +87,9 @@ class Fresh:
         for line in re.findall(r"^(?:FAILED|ERROR) .*", tests.text, re.MULTILINE):
             self._report.line(line)
         passed = bool(closing) and _EXIT_CODE not in tests.text
+        if not passed:
+            for line in tests.text.splitlines()[-_LAST_LINES:]:
+                self._report.line(line)
         self._report.check(f"{test} passes", passed, said)
         self.pins("dev.txt", f"{CLONE}/.venv")
         again = self._do("./dev setup")
