@@ -282,8 +282,7 @@ class Progress:
             case Began():
                 _expect(entry, entry.part == len(track.parts) and not track.pending and not self.closed)
                 track.begin(entry)
-                if entry.kind != "tracks":
-                    self.way = track.way_of(track.parts[-1])
+                self.way = self.way if entry.kind == "tracks" else track.way_of(track.parts[-1])
             case Chunk():
                 _expect(entry, bool(track.parts) and entry.seq >= self.next_of(entry.kind) and not self.closed)
                 track.add(entry)
