@@ -447,7 +447,8 @@ async def test_of_a_vm_whose_clock_was_set_before_it_was_lost_as_much_is_missing
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch, set_by_s: float
 ) -> None:
     clock, wall = Clock.by_wall(), time.time
-    began_at, part_at = clock.now(), clock.now() + 0.5
+    began_at = clock.now()
+    part_at = began_at + 0.5
     spool = Spool.create(
         recorded.folder / name_of("b1", 1), msgspec.structs.replace(OPENED, at=began_at, ahead_s=clock.ahead_s)
     )
