@@ -279,11 +279,16 @@ async def test_words_that_come_after_all_take_the_place_of_what_was_to_be_made_b
     assert await told(redis, keys) == [(b"processed", b"", b"")]
 
 
+async def hear_nothing(ledger: Ledger) -> None:
+    """A bot of which its agent has no words: a provider makes them of the recording."""
+    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
+    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+
+
 async def test_words_that_come_after_all_stay_where_the_provider_that_the_job_wishes_for_fails(
     redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
 ) -> None:
-    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
-    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    await hear_nothing(ledger)
     await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
     one = await due.under_way("b1")
     assert one
@@ -295,8 +300,7 @@ async def test_words_that_come_after_all_stay_where_the_provider_that_the_job_wi
 async def test_words_that_come_while_the_provider_is_at_work_stay_if_it_fails_just_then(
     redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
 ) -> None:
-    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
-    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    await hear_nothing(ledger)
     early = await due.under_way("b1")
     assert early
     await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)
@@ -312,8 +316,7 @@ async def test_words_that_come_while_the_provider_is_at_work_stay_if_it_fails_ju
 async def test_what_a_provider_has_made_takes_the_place_of_words_that_came_meanwhile(
     redis: Any, keys: Keys, ledger: Ledger, due: DueTranscriptions
 ) -> None:
-    accept = replace(ACCEPT, job=replace(JOB, speech_after="deepgram"))
-    await ledger.apply([accept, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    await hear_nothing(ledger)
     one = await due.under_way("b1")
     assert one
     await ledger.apply([NoteRecorded(WRITTEN)], NOW + 80)

@@ -260,12 +260,18 @@ async def test_so_they_are_if_the_agent_that_told_it_has_died_meanwhile(tmp_path
     assert (successors.begun, progress.closed is not None, progress.has_begun) == ([], True, False)
 
 
-async def test_that_a_recording_began_is_told_by_the_next_agent_if_the_one_that_began_it_died_before(
-    tmp_path: Path,
-) -> None:
+def left_recording(tmp_path: Path) -> Scene:
+    """A recorder that an earlier agent began, and of which nobody has fetched or told anything."""
     scene = Scene(tmp_path)
     scene.stand_in.is_open, scene.stand_in._part = True, -1  # pyright: ignore[reportPrivateUsage]
     scene.stand_in._begin(None)  # pyright: ignore[reportPrivateUsage]
+    return scene
+
+
+async def test_that_a_recording_began_is_told_by_the_next_agent_if_the_one_that_began_it_died_before(
+    tmp_path: Path,
+) -> None:
+    scene = left_recording(tmp_path)
     async with scene.recorded(is_killed=True):
         await wait_until(lambda: scene.heard)
     assert scene.begun == ["by a stand-in for the recorder_tab"]
@@ -288,9 +294,7 @@ async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_w
 async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the_meeting_refused(
     tmp_path: Path,
 ) -> None:
-    scene = Scene(tmp_path)
-    scene.stand_in.is_open, scene.stand_in._part = True, -1  # pyright: ignore[reportPrivateUsage]
-    scene.stand_in._begin(None)  # pyright: ignore[reportPrivateUsage]
+    scene = left_recording(tmp_path)
     async with scene.recorded(REFUSED):
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
         assert (scene.heard, scene.folder.exists()) == ([], True)

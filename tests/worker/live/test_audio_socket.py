@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -187,7 +188,8 @@ async def test_what_a_client_sends_without_end_waits_with_it() -> None:
 
     async with answering(flood) as port, running(f"ws://127.0.0.1:{port}/sound"):
         await wait_until(lambda: sent)
-        begun = sent
+        begun, began = sent, time.monotonic()
         await asyncio.sleep(2)
         is_over.set()
-        assert sent - begun < 400, "2 MB, and what the kernel keeps between the two"
+        most = 370 + 17 * (time.monotonic() - began)
+        assert sent - begun < most, "a megabyte a second, and what the kernel keeps between the two"
