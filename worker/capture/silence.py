@@ -12,10 +12,15 @@ SILENT_AFTER_S: Final = 8.0
 
 
 class SilenceDetector:
-    """Times are monotonic seconds. `sound_s`: how long the sound is that a level is of, at least."""
+    """Times are monotonic seconds. `sound_s`: how long the sound is that a level is of, at least.
+
+    What is recorded is looked at late on a busy machine. So silence counts from the last look that heard something: at
+    most `sound_s` early, and never later for a late look.
+    """
 
     def __init__(self, sound_s: float) -> None:
         self._sound_s = sound_s
+        self._heard_at: float | None = None
         self.silent_since: float | None = None
 
     def is_wrongly_silent(self, now: float, level: float, voice_at: float | None) -> bool:
@@ -24,10 +29,10 @@ class SilenceDetector:
         `level`: of what was recorded since the last call. `voice_at`: when a voice was last received.
         """
         if level >= SILENT_LEVEL:
-            self.silent_since = None
+            self._heard_at, self.silent_since = now, None
             return False
         if self.silent_since is None:
-            self.silent_since = now - self._sound_s
+            self.silent_since = (now if self._heard_at is None else self._heard_at) - self._sound_s
         return (
             now - self.silent_since >= SILENT_AFTER_S
             and voice_at is not None
@@ -35,4 +40,4 @@ class SilenceDetector:
         )
 
     def reset(self) -> None:
-        self.silent_since = None
+        self._heard_at = self.silent_since = None

@@ -7,6 +7,7 @@ import errno
 import math
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -157,7 +158,9 @@ class Scene:
 
     @asynccontextmanager
     async def recorded(self, state: State = IN_MEETING, *, is_killed: bool = False) -> AsyncGenerator[None]:
-        """`is_killed`: the agent, afterwards; the bot is still in its meeting then."""
+        """`is_killed`: the agent, afterwards, with its threads; the bot is still in its meeting then."""
+        loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor()
+        loop.set_default_executor(threads)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(self.recording.run(), name="record")
             self.recording.note(state)
@@ -166,6 +169,8 @@ class Scene:
                 running.cancel()
             else:
                 self.recording.end()
+        loop.set_default_executor(ThreadPoolExecutor())
+        threads.shutdown()
 
 
 async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_user_asks_for(tmp_path: Path) -> None:

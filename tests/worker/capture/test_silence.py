@@ -40,3 +40,13 @@ def test_the_first_sound_that_was_silent_was_so_from_its_beginning() -> None:
     assert not detector.is_wrongly_silent(101, 0.0, END)
     assert detector.silent_since == 100
     assert detector.is_wrongly_silent(END, 0.0, END)
+
+
+def test_silence_that_is_looked_at_late_is_told_from_the_sound_before_it() -> None:
+    detector = SilenceDetector(1.0)
+    assert not detector.is_wrongly_silent(100, SILENT_LEVEL, 100)
+    assert not detector.is_wrongly_silent(104, 0.0, 104)
+    assert detector.silent_since == 99
+    detector.reset()
+    assert not detector.is_wrongly_silent(105, 0.0, 105)
+    assert detector.silent_since == 104, "what was heard before it began anew tells nothing"
