@@ -18,7 +18,7 @@ from common.runtime.redis.client import connect
 from lab.parts import StageError
 from lab.parts.bare_agent import BareAgent, Meetings
 from lab.parts.environment import without_settings
-from lab.parts.ports import free_ports, lasting_ports
+from lab.parts.ports import free_ports
 from lab.parts.proxy import Proxy, Wire
 from lab.parts.redis_fleet import ClusterRedis, Server, WatchedRedis, node_ports
 from lab.parts.stage import ROOT, log_end
@@ -107,7 +107,7 @@ class Scene:
     async def _begin(self) -> None:
         enter = self._exits.enter_async_context
         if self.kind == "sentinel":
-            ports = lasting_ports(1 + _REPLICAS)
+            ports = free_ports(1 + _REPLICAS)
             wires = [await enter(Proxy(port)) for port in ports]
             self._wires = {port: [wire] for port, wire in zip(ports, wires, strict=True)}
             found_at = [wire.port for wire in wires]

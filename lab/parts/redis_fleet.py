@@ -20,7 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from lab.parts import StageError
-from lab.parts.ports import lasting_ports
+from lab.parts.ports import free_ports
 from lab.parts.redis_server import START_DEADLINE_S, Keeps, on_port, redis_command
 
 SERVICE: Final = "poolmgr"
@@ -166,7 +166,7 @@ class WatchedRedis(_Servers):
         self._down_after_s = down_after_s
         self._password = password
         self._sentinel_password = sentinel_password
-        chosen = list(ports) or lasting_ports(1 + replicas)
+        chosen = list(ports) or free_ports(1 + replicas)
         others = list(announced) or chosen
         secret = ("--requirepass", password, "--masterauth", password) if password else ()
         self.redises: list[Server] = []
@@ -182,7 +182,7 @@ class WatchedRedis(_Servers):
             log = folder / f"redis-{number + 1}.log"
             self.redises.append(Server(port, command, log, source, announced_port, password, certificate))
         self.sentinels: list[Server] = []
-        for number, port in enumerate(lasting_ports(sentinels)):
+        for number, port in enumerate(free_ports(sentinels)):
             home = folder / f"sentinel-{number + 1}"
             home.mkdir()
             config = home / "sentinel.conf"
@@ -369,7 +369,7 @@ class ClusterRedis(_Servers):
 
 def node_ports() -> list[tuple[int, int]]:
     """For each node a port for clients and a port for the cluster's bus."""
-    ports = lasting_ports(4 * _PRIMARIES)
+    ports = free_ports(4 * _PRIMARIES)
     return list(zip(ports[::2], ports[1::2], strict=True))
 
 

@@ -282,6 +282,7 @@ async def test_no_frame_of_a_large_fleet_has_much_to_do_and_nothing_is_waited_fo
         assert await page.evaluate(FETCHED) == []  # they are here from before
 
 
+@pytest.mark.long
 async def test_a_cut_line_is_shown_as_cut_and_goes_on_with_what_came_and_went_meanwhile(
     screen: Page, fleet: Fleet
 ) -> None:

@@ -36,7 +36,7 @@ from lab.chaos.stand_in.chromium import write_program
 from lab.chaos.system.machine import Need, allows, mount_small_disk, settable_clock, unmount
 from lab.parts import StageError
 from lab.parts.environment import CHROMIUM, without_settings
-from lab.parts.ports import lasting_ports
+from lab.parts.ports import free_ports
 from lab.parts.proxy import Wire
 from lab.parts.redis_fleet import Server, WatchedRedis
 from lab.parts.redis_server import START_DEADLINE_S, on_port, redis_command
@@ -194,7 +194,7 @@ class Stage:
         self.scale = scale
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-")) if folder is None else folder
         self.keys = Keys("poolmgr")
-        self.redis_port, *ports = lasting_ports(1 + scale.managers)
+        self.redis_port, *ports = free_ports(1 + scale.managers)
         # Not over a wire, and without automatic repeats: a push that happened twice has to be known.
         once = Retry(NoBackoff(), 0)
         self.redis: Any = Redis(
@@ -442,7 +442,7 @@ class Stage:
     async def _start_watched(self) -> None:
         folder = self.folder / "redis"
         folder.mkdir()
-        ports = lasting_ports(1 + _REPLICAS)
+        ports = free_ports(1 + _REPLICAS)
         wires = [await self.apart.lay(port) for port in ports]
         found_at = [wire.port for wire in wires]
         for wire in wires:

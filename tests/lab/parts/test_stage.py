@@ -1,12 +1,13 @@
 """A stage says which part is at fault and why, and leaves nothing behind."""
 
+import os
 import sys
 from collections.abc import AsyncGenerator
 
 import pytest
 
 from lab.parts import StageError
-from lab.parts.ports import free_ports, lasting_ports, listens
+from lab.parts.ports import free_ports, listens
 from lab.parts.stage import Stage
 from tests.waiting import wait_until
 
@@ -60,7 +61,24 @@ async def test_what_ignores_its_end_goes_with_the_stage() -> None:
         assert stage.left_behind() == []
 
 
-def test_ports_are_free_and_differ() -> None:
-    for ports in (free_ports(5), lasting_ports(5)):
-        assert len(set(ports)) == 5
-        assert not any(map(listens, ports))
+def test_ports_are_free_and_differ_also_from_those_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = os.getpid()
+    taken = [port for pid in (first, first, first + 1) for port in _ports_of(pid, monkeypatch)]
+    assert len(set(taken)) == 15
+    assert not any(map(listens, taken))
+
+
+def test_a_port_that_is_listened_on_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.parts.ports.listens", _is_odd)
+    assert not any(map(_is_odd, free_ports(5)))
+    with pytest.raises(OSError, match=r"fewer than 129 of the ports \d+ to \d+ are free"):
+        free_ports(129)
+
+
+def _is_odd(port: int) -> bool:
+    return port % 2 == 1
+
+
+def _ports_of(pid: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    monkeypatch.setattr("os.getpid", lambda: pid)
+    return free_ports(5)
