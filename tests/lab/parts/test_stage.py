@@ -1,6 +1,6 @@
 """A stage says which part is at fault and why, and leaves nothing behind."""
 
-import os
+import socket
 import sys
 from collections.abc import AsyncGenerator
 
@@ -61,24 +61,13 @@ async def test_what_ignores_its_end_goes_with_the_stage() -> None:
         assert stage.left_behind() == []
 
 
-def test_ports_are_free_and_differ_also_from_those_of_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = os.getpid()
-    taken = [port for pid in (first, first, first + 1) for port in _ports_of(pid, monkeypatch)]
-    assert len(set(taken)) == 15
-    assert not any(map(listens, taken))
-
-
-def test_a_port_that_is_listened_on_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.parts.ports.listens", _is_odd)
-    assert not any(map(_is_odd, free_ports(5)))
-    with pytest.raises(OSError, match=r"fewer than 129 of the ports \d+ to \d+ are free"):
-        free_ports(129)
-
-
-def _is_odd(port: int) -> bool:
-    return port % 2 == 1
-
-
-def _ports_of(pid: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    monkeypatch.setattr("os.getpid", lambda: pid)
-    return free_ports(5)
+def test_ports_are_free_and_nobody_else_is_given_one_before_a_server_is_on_it_nor_after() -> None:
+    ports = free_ports(5)
+    assert len({*ports, *free_ports(5)}) == 10
+    assert not any(map(listens, ports))
+    for port in ports:
+        for _ in range(2):
+            with socket.create_server(("127.0.0.1", port)):
+                assert listens(port)
+            with socket.socket() as somebody, pytest.raises(OSError, match="in use"):
+                somebody.bind(("127.0.0.1", port))
