@@ -1,12 +1,15 @@
 """Outlives a run of the tests, however that ends, and then ends whatever the run left behind: kill -9 gives pytest no
 time to do it.
 
-    python -m tests.guardian MARK       waits for the end of its standard input, and ends who bears MARK
+    python -m tests.guardian MARK FOLDER    waits for the end of its standard input, ends who bears MARK or is told of
+                                            FOLDER, and removes FOLDER
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +24,37 @@ VARIABLE: Final = "TESTS_IN"
 
 @contextmanager
 def guarded(folder: Path) -> Generator[None]:
-    """What is started meanwhile ends with this process at the latest, if it is told of our environment or of `folder`,
-    or stems from who is.
+    """What is started meanwhile ends with this process at the latest, if it is told of our environment, of `folder` or
+    of a temporary folder, or stems from who is. Browsers are told of a folder alone, and theirs may be temporary.
     """
     mark = os.environ[VARIABLE] = f"{folder}/"
-    command = (sys.executable, "-m", "tests.guardian", mark)
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True):
+    temporary = tempfile.mkdtemp(prefix="tests-")
+    command = (sys.executable, "-m", "tests.guardian", mark, temporary)
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True), _temporary(temporary):
         yield
 
 
-if __name__ == "__main__":
+@contextmanager
+def _temporary(folder: str) -> Generator[None]:
+    """What this process and those that it starts put into a temporary folder is in this one."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
+
+
+def main(mark: str, temporary: str) -> None:
     sys.stdin.read()
-    end_bearers(sys.argv[1], PATIENCE_S)
+    for told_of in (mark, f"{temporary}/"):
+        end_bearers(told_of, PATIENCE_S)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -68,8 +68,10 @@ async def browser_for(site: Site, *, has_voices: bool = True) -> AsyncGenerator[
                 await voices.goto("https://localhost.example/-/voices")
             yield browser
         finally:
-            await driver.stop()
-            await process.kill()
+            try:
+                await driver.stop()
+            finally:  # also when that is interrupted: whoever presses Ctrl-C does it twice
+                await process.kill()
 
 
 async def try_all(

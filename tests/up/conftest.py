@@ -125,7 +125,7 @@ async def room() -> AsyncGenerator[str]:
 @pytest.fixture
 def folder() -> Generator[Path]:
     """With a space in its name, and short: a socket's path ends at 108 bytes, and pytest's folders are long ones."""
-    folder = Path(tempfile.mkdtemp(prefix="poolmgr up ", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="poolmgr up "))
     yield folder
     shutil.rmtree(folder)
 
