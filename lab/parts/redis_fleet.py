@@ -262,6 +262,13 @@ class WatchedRedis(_Servers):
             raise StageError("not yet")
         return int(state["port"])
 
+    def set_down_after(self, seconds: float) -> None:
+        """From now on another one takes over after this silence."""
+        silent_ms = int(seconds * 1000)
+        for sentinel in self.sentinels:
+            sentinel.say("SENTINEL", "SET", SERVICE, "down-after-milliseconds", silent_ms)
+            sentinel.say("SENTINEL", "SET", SERVICE, "failover-timeout", silent_ms * 6)
+
     def primary(self) -> Server:
         """The primary that most sentinels name. Raises: StageError when none of them answers."""
         said: list[int] = []
@@ -332,6 +339,11 @@ class ClusterRedis(_Servers):
         for number, server in enumerate(self.redises[_PRIMARIES:]):
             server.say("CLUSTER", "REPLICATE", ids[number])
         _until("the cluster is whole", self.is_whole)
+
+    def set_node_timeout(self, seconds: float) -> None:
+        """From now on a replica takes over after this silence."""
+        for server in self.redises:
+            server.say("CONFIG", "SET", "cluster-node-timeout", int(seconds * 1000))
 
     def is_whole(self) -> bool:
         """Whether all nodes call the state ok, each primary has a replica, and all agree on who is one."""

@@ -9,10 +9,20 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis
 
+from poolmgr.cli.program import doctor
 from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
+from tests.common.runtime.doctor.conftest import patient
+from tests.waiting import PATIENCE_S
+
+__all__ = ["patient"]
 
 TOKENS = '[{ name = "crm", sha256 = "' + "0f" * 32 + '" }]'
+
+
+@pytest.fixture(autouse=True)
+def _patient_too(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    monkeypatch.setattr(doctor, "_QUICK_S", PATIENCE_S)
 
 
 def run(*words: str, **environment: str) -> tuple[int, dict[str, Any]]:

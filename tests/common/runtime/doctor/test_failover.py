@@ -57,7 +57,7 @@ def test_a_single_server_needs_the_replicas_that_writes_wait_for() -> None:
 
 async def test_real_sentinels_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topology, "ANSWER_S", 30.0)  # on a busy machine a sentinel takes longer
-    with WatchedRedis(tmp_path, replicas=1) as watched:
+    with WatchedRedis(tmp_path, replicas=1, down_after_s=30.0) as watched:
         settings = RedisSettings(url=watched.url, wait_replicas=1)
         found = {diagnosis.name: diagnosis for diagnosis in await carry_out(redis.checks(settings))}
         primary = watched.redises[0].port

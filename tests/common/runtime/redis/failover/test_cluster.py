@@ -12,14 +12,16 @@ from common.config.settings import RedisSettings
 from common.runtime.redis.client import UNAVAILABLE, address, connect
 from common.runtime.redis.scripts import resign
 from lab.parts.redis_fleet import ClusterRedis
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
-TIMEOUT_S = 3.0
+SILENT_S = 0.5
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[ClusterRedis]:
-    with ClusterRedis(tmp_path_factory.mktemp("cluster"), node_timeout_s=0.5) as redis:
+    """A busy machine may hold up a node for seconds, and no replica takes over for that."""
+    with ClusterRedis(tmp_path_factory.mktemp("cluster"), node_timeout_s=SILENT_S) as redis:
+        redis.set_node_timeout(PATIENCE_S)
         yield redis
 
 
@@ -30,7 +32,7 @@ def tag(prefix: str) -> str:
 
 @pytest.fixture
 async def redis(cluster: ClusterRedis, tag: str) -> AsyncGenerator[Any]:
-    client = connect(RedisSettings(url=cluster.url, prefix=tag, timeout_s=TIMEOUT_S))
+    client = connect(RedisSettings(url=cluster.url, prefix=tag, timeout_s=PATIENCE_S))
     yield client
     await client.aclose()
 
@@ -52,21 +54,24 @@ async def test_its_replica_takes_over_and_is_found_by_nodes_that_the_url_does_no
 ) -> None:
     before = cluster.primary(tag)
     client: Any = connect(
-        RedisSettings(url=f"redis+cluster://127.0.0.1:{before.port}", prefix=tag, timeout_s=TIMEOUT_S)
+        RedisSettings(url=f"redis+cluster://127.0.0.1:{before.port}", prefix=tag, timeout_s=PATIENCE_S)
     )
     try:
         await client.set(f"{tag}:a", 1, ex=600)
         waiting = asyncio.get_running_loop().create_task(client.blmove(f"{tag}:b", f"{tag}:c", 1), name="wait")
         await wait_until(lambda: b"blmove" in before.say("CLIENT", "LIST", "TYPE", "normal"))
+        cluster.set_node_timeout(SILENT_S)
         before.kill()
         with pytest.raises(UNAVAILABLE):
             await waiting
+
         await wait_until(lambda: _is_written(client, f"{tag}:a"))
         await wait_until(lambda: cluster.primary(tag) is not before)  # whichever node is asked for it
     finally:
         before.start()
         await client.aclose()
     await wait_until(cluster.is_whole)
+    cluster.set_node_timeout(PATIENCE_S)
 
 
 async def test_a_primary_that_was_made_a_replica_says_so_and_is_left(
@@ -80,7 +85,7 @@ async def test_a_primary_that_was_made_a_replica_says_so_and_is_left(
     await wait_until(lambda: before.say("ROLE")[0] == b"slave")
     with pytest.raises(ConnectionError, match=r"the server is not the primary: MovedError|Connection closed"):
         await redis.set(f"{tag}:a", 2, ex=600)
-    await wait_until(lambda: _is_written(redis, f"{tag}:a"))  # the node that is asked may hear of it later
+    await wait_until(lambda: _is_written(redis, f"{tag}:a"))  # as soon as most nodes know the new one
     await wait_until(lambda: cluster.primary(tag) is replica)  # whichever node is asked for it
     await wait_until(cluster.is_whole)
 
@@ -92,11 +97,11 @@ async def test_without_any_node_there_is_no_primary() -> None:
     await client.aclose()
 
 
-def _follows(server: Any, port: int) -> bool:
-    return server.say("INFO", "replication").get("master_port") == port
-
-
 async def _is_written(client: Any, key: str) -> bool:
     with suppress(*UNAVAILABLE):
         return bool(await client.set(key, 2, ex=600))
     return False
+
+
+def _follows(server: Any, port: int) -> bool:
+    return server.say("INFO", "replication").get("master_port") == port
