@@ -33,6 +33,7 @@ from common.runtime.redis.client import connect
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from lab.parts.ports import free_ports
+from poolmgr import app
 from poolmgr.api.listen import Limits, serve, tls_context
 from poolmgr.api.observe import ApiMetrics
 from poolmgr.api.operation import Service
@@ -45,7 +46,7 @@ from poolmgr.store.leader.ledger import Ledger
 from poolmgr.store.reading.views import Views
 from poolmgr.store.scripts import load_scripts
 from tests.simulated import Meetings, SimulatedAgent
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 TOKEN = "pm_a-token-of-the-tests-that-nobody-guesses"
 OWN = "pm_another-token-that-sees-only-its-own-bots"
@@ -102,12 +103,12 @@ class Caller:
 
 
 class World:
-    """`settings` may be changed before something is served."""
+    """`settings` may be changed before something is served, and `steady`, the clock of rates."""
 
     def __init__(self, url: str, prefix: str) -> None:
         api, metrics = free_ports(2)
         self.settings = Settings(
-            redis=RedisSettings(url, prefix),
+            redis=RedisSettings(url, prefix, PATIENCE_S),
             pool=PoolSettings(min_idle=3, max_workers=8, heartbeat_timeout_s=5),
             meetings=MeetingSettings(["127.0.0.1:8090"], ["jitsi.example"]),
             lease=LeaseSettings(ttl_s=5),
@@ -122,6 +123,7 @@ class World:
         self.keys = Keys(prefix)
         self.redis: Any = connect(self.settings.redis)
         self.views = Views(self.redis, self.keys)
+        self.steady = Clock().steady
         self.registry = CollectorRegistry()
         self.meetings = Meetings()
         self._runner: web.AppRunner | None = None
@@ -137,12 +139,12 @@ class World:
         """The API alone, as a standby serves it."""
         clock, api = Clock(), self.settings.api
         redis = connect(self.settings.redis)
-        app = web.Application()
-        service = Service(redis, self.keys, self.settings, clock.wall, clock.steady)
-        door = add_api(app, service, api, ApiMetrics(self.registry))
-        add_page(app, door, service, self.settings)
+        served = web.Application()
+        service = Service(redis, self.keys, self.settings, clock.wall, self.steady)
+        door = add_api(served, service, api, ApiMetrics(self.registry))
+        add_page(served, door, service, self.settings)
         limits = Limits(api.connections, api.request_timeout_s, answer_s)
-        runner = await serve(app, api.listen, "api.listen", limits=limits, tls=tls_context(**tls) if tls else None)
+        runner = await serve(served, api.listen, "api.listen", limits=limits, tls=tls_context(**tls) if tls else None)
         self._runner = runner
         try:
             async with aiohttp.ClientSession() as session:
@@ -153,11 +155,13 @@ class World:
 
     @asynccontextmanager
     async def leading(self) -> AsyncGenerator[Caller]:
-        """A manager that leads."""
+        """A manager that leads. Its API waits for Redis for longer than its callers would: the machine may be busy."""
         async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
-            manager = group.create_task(Manager(self.settings).run(asyncio.Event()), name="manager")
             caller = Caller(f"http://{self.settings.api.listen}", session, TOKEN)
-            await wait_until(self.views.leads)
+            with pytest.MonkeyPatch.context() as patient:
+                patient.setattr(app, "_API_REDIS_TIMEOUT_S", PATIENCE_S)
+                manager = group.create_task(Manager(self.settings).run(asyncio.Event()), name="manager")
+                await wait_until(self.views.leads)
             await wait_until(caller.finds_it_ready)  # it leads a moment before it knows
             try:
                 yield caller

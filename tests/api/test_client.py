@@ -23,7 +23,7 @@ from meetstream import (
 
 from tests.api.conftest import LINK, OWN, TOKEN, Caller, World
 
-LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()  # than the last of all tests, which are collected first
 ONCE = {"max_retries": 0}  # a 503 is answered to those who record; the client would ask twice more
 
 

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import generate_latest
 
 from tests.api.conftest import JOB, TOKEN, Caller, World
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 HEAD = b"POST /api/v1/bots/create_bot HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 TOKEN_HEADER = f"Authorization: Token {TOKEN}\r\n".encode()
@@ -28,13 +28,15 @@ class Line:
         self._writer = writer
 
     @classmethod
-    async def to(cls, call: Caller, *, small_window: bool = False) -> "Line":
+    async def to(cls, call: Caller, first: bytes = b"", *, small_window: bool = False) -> "Line":
+        """`first`: is sent before the server is told of the connection, and so before its deadline begins."""
         host, _, port = call.base.removeprefix("http://").partition(":")
         plain = socket.socket()
         if small_window:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect((host, int(port)))
+        plain.sendall(first)
         plain.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(plain, (host, int(port)))
         return cls(*await asyncio.open_connection(sock=plain))
 
     async def send(self, data: bytes) -> None:
@@ -52,7 +54,7 @@ class Line:
     async def rest(self) -> bytes:
         """Until the other side closes."""
         try:
-            return await asyncio.wait_for(self._reader.read(), 10)
+            return await asyncio.wait_for(self._reader.read(), PATIENCE_S)
         except ConnectionError:
             return b""
 
@@ -64,7 +66,15 @@ class Line:
 
 @pytest.fixture
 async def call(world: World) -> AsyncIterator[Caller]:
-    world.change(request_timeout_s=0.3, connections=20)
+    world.change(request_timeout_s=PATIENCE_S, connections=20)
+    async with world.serving() as call:
+        yield call
+
+
+@pytest.fixture
+async def hasty(world: World) -> AsyncIterator[Caller]:
+    """Of a server that waits for nobody."""
+    world.change(request_timeout_s=0.3)
     async with world.serving() as call:
         yield call
 
@@ -123,17 +133,19 @@ async def test_a_body_of_another_kind_is_refused(call: Caller, kind: str) -> Non
     assert "application/json" in answer.message
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(line: Line) -> None:
-    await line.send(LET_IN + b'Content-Length: 1000\r\n\r\n{"meeting_link":')
+async def test_a_body_that_does_not_come_is_not_waited_for(hasty: Caller) -> None:
+    line = await Line.to(hasty, LET_IN + b'Content-Length: 1000\r\n\r\n{"meeting_link":')
     status, body = await line.answer()
     assert (status, "0.3 s" in body["message"]) == (408, True)
     await line.rest()
+    await line.close()
 
 
 @pytest.mark.parametrize("head", [b"", b"G", b"GET /api/v1/bots HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX-A: "])
-async def test_a_head_that_does_not_come_is_not_waited_for(line: Line, head: bytes) -> None:
-    await line.send(head)
+async def test_a_head_that_does_not_come_is_not_waited_for(hasty: Caller, head: bytes) -> None:
+    line = await Line.to(hasty, head)
     assert await line.rest() == b""
+    await line.close()
 
 
 async def test_a_sender_that_goes_away_is_no_fault_of_ours(world: World, line: Line) -> None:
@@ -144,8 +156,8 @@ async def test_a_sender_that_goes_away_is_no_fault_of_ours(world: World, line: L
     assert {line["event"] for line in lines} == {"request_answered"}
 
 
-async def test_a_head_that_trickles_is_not_waited_for(call: Caller) -> None:
-    line = await Line.to(call)
+async def test_a_head_that_trickles_is_not_waited_for(hasty: Caller) -> None:
+    line = await Line.to(hasty, b"GET / HTTP/1.1\r\nHost: x\r\n")
     ended = asyncio.Event()
 
     async def trickle() -> None:
@@ -157,17 +169,17 @@ async def test_a_head_that_trickles_is_not_waited_for(call: Caller) -> None:
             await asyncio.sleep(0.02)  # a slow sender is what this is about
 
     async with asyncio.TaskGroup() as group:
-        await line.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
         group.create_task(trickle(), name="trickle")
         assert b"HTTP/1.1 2" not in await line.rest()
         ended.set()
     await line.close()
 
 
-async def test_a_connection_that_was_used_and_is_idle_is_closed(line: Line) -> None:
-    await line.send(b"GET /api/v1/bots HTTP/1.1\r\nHost: x\r\n\r\n")
+async def test_a_connection_that_was_used_and_is_idle_is_closed(hasty: Caller) -> None:
+    line = await Line.to(hasty, b"GET /api/v1/bots HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await line.answer())[0] == 401
     assert await line.rest() == b""
+    await line.close()
 
 
 @pytest.mark.parametrize(
