@@ -24,11 +24,11 @@ from common.runtime.steps import VARIABLE, ManagerStep
 from common.wire.vocabulary import Reason, WorkerState
 from lab.parts.redis_server import RedisServer
 from poolmgr import app
-from poolmgr.core.events import DrainRequested, LeaveRequested
+from poolmgr.core.events import DrainRequested, LeaveRequested, RescheduleRequested
 from poolmgr.core.pool import Pool
 from poolmgr.store.leader.inbox import Jobs
 from tests.manager.conftest import Manager, Scene
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 async def get(url: str) -> tuple[int, str]:
@@ -95,10 +95,9 @@ async def test_fifty_bad_jobs_among_good_ones_are_named_and_disturb_nobody(scene
             if number % 5 == 0:
                 await scene.push(good[number // 5])
         await scene.until_all(good, "stopped")
-        dead = await scene.views.dead(most=100)
-        assert len(dead) == len(bad) * 2
-        assert all(job.reason and job.detail for job in dead)
-        assert await scene.redis.llen(scene.keys.taken) == 0
+        await wait_until(lambda: _reasons(scene, len(bad) * 2))  # some were pushed after the last good one
+        assert all(job.reason and job.detail for job in await scene.views.dead(most=100))
+        await wait_until(lambda: _none_is_taken(scene))
 
 
 async def test_a_job_handed_in_twice_joins_once(scene: Scene) -> None:
@@ -270,6 +269,10 @@ async def _all_taken(scene: Scene) -> bool:
     return await scene.redis.llen(scene.keys.jobs) == 0
 
 
+async def _none_is_taken(scene: Scene) -> bool:
+    return await scene.redis.llen(scene.keys.taken) == 0
+
+
 async def _ended(scene: Scene, count: int) -> bool:
     return await scene.redis.zcard(scene.keys.ended) == count
 
@@ -293,10 +296,10 @@ async def _reasons(scene: Scene, count: int) -> list[str]:
 
 
 async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(scene: Scene) -> None:
-    scene.manager(POOLMGR_POOL__RESERVE_AHEAD_S="3")
+    scene.manager(POOLMGR_POOL__RESERVE_AHEAD_S="3600")
     async with scene.agent("vm-a").running() as agent:
         await wait_until(lambda: agent.idle == 3)
-        join_at = datetime.now(UTC) + timedelta(seconds=5)
+        join_at = datetime.now(UTC) + timedelta(minutes=30)  # so that there is time to look
         await scene.push("later", join_at=join_at.isoformat())
         await scene.push("late", join_at=(join_at - timedelta(hours=1)).isoformat())
         await scene.push("too-late", join_at="2020-01-01T00:00:00Z")
@@ -311,9 +314,10 @@ async def test_a_scheduled_bot_has_its_browser_reserved_and_joins_at_its_time(sc
 
         await wait_until(reserved)
         await wait_until(lambda: agent.idle == 4)  # three beside the one that is put aside
-        await scene.until_state("later", "in_meeting")
-        assigned_at = datetime.fromisoformat((await scene.record("later"))["assigned_at"])
-        assert timedelta(0) <= assigned_at - join_at < timedelta(seconds=2)
+        join_at = datetime.now(UTC) + timedelta(seconds=2)
+        await scene.views.request(RescheduleRequested("later", join_at.timestamp()))
+        await scene.until_state("later", "in_meeting")  # half an hour sooner than it was to be
+        assert datetime.fromisoformat((await scene.record("later"))["assigned_at"]) >= join_at
 
 
 async def test_a_bot_can_be_sent_away_in_every_state(scene: Scene) -> None:
@@ -395,11 +399,11 @@ async def test_failing_warmups_back_off(scene: Scene) -> None:
     await scene.until_led()
     async with agent.running():
 
-        async def four_failed() -> bool:
-            return await _failed_warmups(manager.metrics) >= 4
+        async def four_failed() -> int:
+            failed = await _failed_warmups(manager.metrics)
+            return failed if failed >= 4 else 0
 
-        await wait_until(four_failed)
-        assert await _failed_warmups(manager.metrics) < 12
+        assert await wait_until(four_failed) < 12
         agent.warms = True
         await wait_until(lambda: agent.idle == 3)
 
@@ -411,13 +415,16 @@ async def _failed_warmups(metrics: str) -> int:
 
 
 async def test_a_cut_off_vm_is_lost_and_its_bot_that_was_never_admitted_is_sent_by_another(scene: Scene) -> None:
-    scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="2", POOLMGR_POOL__LOST_AFTER_S="3")
+    patient = scene.manager()
     async with scene.agent("vm-a").running() as a:
         await scene.push("inside")
         await scene.until_state("inside", "in_meeting")
         (worker_id,) = [name for name, report in a.workers.items() if report.bot_id]
     # The agent is dead: nobody beats any more. What it had in a meeting is over; nobody goes in twice.
     scene.meetings.leave("inside")
+    # While an agent lived that is in this process, a silence of two seconds might have been of a busy machine.
+    patient.kill()
+    scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="1", POOLMGR_POOL__LOST_AFTER_S="2")
     await scene.until_state("inside", "stopped")
     assert (await scene.record("inside"))["status_reason"] == "heartbeat_timeout"
     async with scene.agent("vm-a").running() as again:
@@ -508,13 +515,14 @@ async def test_a_standby_takes_over_from_a_killed_leader_and_a_frozen_one_does_n
 
 
 async def test_a_leader_that_was_frozen_while_nobody_stood_by_goes_on_and_counts_nobodys_silence(scene: Scene) -> None:
-    manager = scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="2", POOLMGR_POOL__LOST_AFTER_S="3")
+    # The agent is in this process, which may have to wait for seconds on a busy machine.
+    manager = scene.manager(POOLMGR_POOL__HEARTBEAT_TIMEOUT_S="5", POOLMGR_POOL__LOST_AFTER_S="7")
     async with scene.agent("vm-a").running() as agent:
         await scene.push("inside")
         await scene.until_state("inside", "in_meeting")
         await wait_until(lambda: agent.idle == 3)
         manager.signal(signal.SIGSTOP)
-        await asyncio.sleep(4.5)  # longer than the lease, and than a VM may be silent
+        await asyncio.sleep(8.0)  # longer than the lease, and than a VM may be silent
         manager.signal(signal.SIGCONT)
         await scene.push("after")
         await scene.until_state("after", "in_meeting")
@@ -582,10 +590,12 @@ async def test_while_redis_refuses_writes_a_manager_ends_in_good_order(durable_s
 
 async def test_a_manager_that_waits_for_an_answer_of_redis_is_not_ready(durable_scene: Scene) -> None:
     scene = durable_scene
-    await scene.redis.client_pause(4000)
-    manager = scene.manager()
+    redis = (await scene.redis.info("server"))["process_id"]
+    os.kill(redis, signal.SIGSTOP)
+    manager = scene.manager(POOLMGR_REDIS__TIMEOUT_S=str(PATIENCE_S))
     for _ in range(3):
         await wait_until(lambda: _not_ready(manager, "has not reached Redis"))
+    os.kill(redis, signal.SIGCONT)
     await scene.until_led()
 
 

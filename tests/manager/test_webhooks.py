@@ -207,7 +207,8 @@ async def test_a_receiver_that_hangs_or_is_gone_delays_nobody_else(scene: Scene,
         await asyncio.sleep(3600)
         return 200
 
-    manager = scene.manager(**ENVIRONMENT, POOLMGR_WEBHOOKS__AT_ONCE="4")
+    # It hangs for longer than the others take, also on a busy machine.
+    manager = scene.manager(**{**ENVIRONMENT, "POOLMGR_WEBHOOKS__TIMEOUT_S": "120", "POOLMGR_WEBHOOKS__AT_ONCE": "4"})
     good, hanging, gone = await receivers(), await receivers(hang), await receivers()
     await gone.stop()
     async with scene.agent("vm-a", stay_s=0.1).running():
