@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from lab.parts.ports import free_ports
-
-_START_DEADLINE_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def moto_server(folder: Path) -> Generator[str]:
         # Without the images that Amazon offers, which take seconds to read.
         environment = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-    deadline = time.monotonic() + _START_DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             break

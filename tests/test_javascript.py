@@ -7,6 +7,8 @@ from typing import Final
 
 from playwright._impl._driver import compute_driver_executable
 
+from tests.waiting import PATIENCE_S
+
 ROOT: Final = Path(__file__).parents[1]
 CHECK: Final = """
 const { Script, SourceTextModule } = require("node:vm");
@@ -26,7 +28,9 @@ console.log(JSON.stringify(faults));
 
 def faults_of(*files: Path) -> dict[str, str]:
     node, options = compute_driver_executable()[0], ("--no-warnings", "--experimental-vm-modules", "-e", CHECK, "--")
-    return json.loads(subprocess.run([node, *options, *files], capture_output=True, check=True, timeout=60).stdout)
+    return json.loads(
+        subprocess.run([node, *options, *files], capture_output=True, check=True, timeout=PATIENCE_S).stdout
+    )
 
 
 def test_every_script_can_be_read() -> None:

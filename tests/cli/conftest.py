@@ -20,17 +20,17 @@ from common.wire.vocabulary import BotState, Reason, WorkerState
 from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
 from tests.fork_server import Forked, ForkServer
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 LINK = "http://127.0.0.1:8090/r/the-secret-room"
-DEADLINE_S = 60.0
 
 T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T]) -> T:
-    """What `condition` answers, once that is true. Raises: AssertionError after DEADLINE_S."""
-    deadline = time.monotonic() + DEADLINE_S
+    """What `condition` answers, once that is true. Raises: AssertionError after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
     while not (answer := condition()):
         assert time.monotonic() < deadline, "still not true"
         time.sleep(0.01)

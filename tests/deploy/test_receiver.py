@@ -20,6 +20,7 @@ from common.jobs.record import Record
 from common.webhooks.envelope import deletion, render
 from common.webhooks.signature import headers
 from lab.parts.ports import free_ports
+from tests.waiting import PATIENCE_S
 
 PROGRAM = Path(__file__).parents[2] / "deploy" / "receiver" / "receiver.py"
 SECRET, OLD_SECRET, FOREIGN = (f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3))
@@ -42,12 +43,13 @@ class Program:
         command = (sys.executable, "-I", PROGRAM, "--listen", f"127.0.0.1:{self.port}", "--database", "bots.sqlite3")
         environment = {**os.environ, "WEBHOOK_SECRETS": f"{OLD_SECRET} {SECRET}"}
         self.process = subprocess.Popen(command, cwd=self._folder, env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 self.bot("nobody")
                 return self.process
             except ConnectionError:
+                assert self.process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
@@ -58,7 +60,7 @@ class Program:
     def call(self, path: str, body: bytes | None = None, fields: dict[str, str] | None = None) -> tuple[int, bytes]:
         request = urllib.request.Request(self.url + path, body, fields or {})
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -131,6 +133,6 @@ def test_it_uses_the_standard_library_only() -> None:
 
 def test_without_secrets_it_says_what_to_set() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "WEBHOOK_SECRETS"}
-    ended = subprocess.run((sys.executable, PROGRAM), env=environment, capture_output=True, timeout=60)
+    ended = subprocess.run((sys.executable, PROGRAM), env=environment, capture_output=True, timeout=PATIENCE_S)
     assert ended.returncode == 2
     assert b"WEBHOOK_SECRETS" in ended.stderr

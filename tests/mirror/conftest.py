@@ -110,7 +110,7 @@ async def dynamo(moto: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 class Running:
     """A mirror in this process, to be stopped, or ended where it stands."""
 
-    def __init__(self, bots: Bots, dynamo: Dynamo, *, timeout_s: float = 5.0, at_once: int = 4) -> None:
+    def __init__(self, bots: Bots, dynamo: Dynamo, *, timeout_s: float = PATIENCE_S, at_once: int = 4) -> None:
         self._bots = bots
         mirror = MirrorSettings(
             table=dynamo.table, endpoint_url=dynamo.url, region="eu-west-1", timeout_s=timeout_s, at_once=at_once

@@ -22,7 +22,7 @@ from tests.fork_server import ForkServer
 from tests.mirror.conftest import KEEP_S, Bots, Running, table_equals_records
 from tests.mirror.dynamo import Dynamo, refused, throttled
 from tests.providers.amazon import on_an_instance
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "aiobotocore.py").write_text("raise ImportError('No module named aiobotocore')")
     command = (sys.executable, "-m", "poolmgr", "mirror")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "POOLMGR_MIRROR__TABLE": "bots"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == EXIT_FAILED
     assert (
         "cannot mirror: No module named aiobotocore; install what it needs: pip install 'poolmgr[mirror]'"

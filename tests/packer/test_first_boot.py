@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 SCRIPT = Path(__file__).parents[2] / "packer/first_boot.py"
 
 
@@ -24,6 +26,12 @@ def _load() -> Any:
 
 
 first_boot = _load()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """With a cloud of a busy machine."""
+    monkeypatch.setattr(first_boot, "DEADLINE_S", PATIENCE_S)
 
 
 class _Amazon(BaseHTTPRequestHandler):
@@ -104,7 +112,7 @@ def test_then_the_metadata_server(tmp_path: Path, handler: type[BaseHTTPRequestH
 
 
 def test_both_clouds_are_asked_at_once(tmp_path: Path) -> None:
-    both = Barrier(2, timeout=10)
+    both = Barrier(2, timeout=PATIENCE_S)
 
     class Waiting(_Google):
         """Answers nobody before it was asked as either cloud's."""

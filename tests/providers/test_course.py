@@ -172,7 +172,7 @@ async def test_amazon(seed: int, moto: str, monkeypatch: pytest.MonkeyPatch) -> 
     async with amazon.serving():
         await amazon.make(1)
         named: dict[str, Any] = {"aws_group": amazon.group, "aws_region": "eu-west-1"}
-        aws = Aws(ScalingSettings(**named, aws_endpoint_url=amazon.url, aws_terminating_hook=HOOK, timeout_s=5))
+        aws = Aws(ScalingSettings(**named, aws_endpoint_url=amazon.url, aws_terminating_hook=HOOK, timeout_s=60))
         await course(amazon, aws, seed, 14, monkeypatch)
         await aws.close()
 
@@ -214,7 +214,7 @@ async def google() -> AsyncGenerator[TroubledGoogle]:
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
 async def test_google(seed: int, google: TroubledGoogle, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ScalingSettings(
-        gcp_group="bots", gcp_location="europe-west1-b", gcp_project=PROJECT, gcp_api_url=google.url, timeout_s=5
+        gcp_group="bots", gcp_location="europe-west1-b", gcp_project=PROJECT, gcp_api_url=google.url, timeout_s=60
     )
     gcp = Gcp(settings, {"GCE_METADATA_HOST": f"127.0.0.1:{google.port}"})
     await course(google, gcp, seed, 20, monkeypatch)

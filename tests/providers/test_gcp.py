@@ -37,7 +37,11 @@ async def gcp(google: Google) -> AsyncGenerator[Gcp]:
 
 def provider(google: Google, **settings: Any) -> Gcp:
     chosen = ScalingSettings(
-        provider="gcp", gcp_group="bots", gcp_location="europe-west1-b", gcp_api_url=google.url, timeout_s=5
+        provider="gcp",
+        gcp_group="bots",
+        gcp_location="europe-west1-b",
+        gcp_api_url=google.url,
+        timeout_s=16,  # a machine that runs tests may be busy; less than a pause that is asked for (17 s)
     )
     made = provider_of(msgspec.structs.replace(chosen, **settings))
     assert isinstance(made, Gcp)

@@ -20,6 +20,7 @@ from poolmgr.providers.choice import provider_of
 from poolmgr.providers.kubernetes import Kubernetes
 from poolmgr.providers.provider import CannotScaleError, ProviderError
 from poolmgr.scaling.steps import Group
+from tests.waiting import PATIENCE_S
 
 PATH = "/apis/apps/v1/namespaces/bots/statefulsets/poolmgr-worker/scale"
 
@@ -88,10 +89,14 @@ def account(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def of(api: Api, account: Path, timeout_s: float) -> Kubernetes:
+    settings = ScalingSettings(provider="kubernetes", kubernetes_api_url=api.__dict__["url"], timeout_s=timeout_s)
+    return Kubernetes(settings, {}, account)
+
+
 @pytest.fixture
 async def pods(api: Api, account: Path) -> AsyncGenerator[Kubernetes]:
-    settings = ScalingSettings(provider="kubernetes", kubernetes_api_url=api.__dict__["url"], timeout_s=2)
-    pods = Kubernetes(settings, {}, account)
+    pods = of(api, account, PATIENCE_S)
     yield pods
     await pods.close()
 
@@ -176,10 +181,12 @@ async def test_what_is_refused_or_nonsense_is_said(
     assert (await pods.look()).wanted == 3
 
 
-async def test_who_does_not_answer_is_not_waited_for(api: Api, pods: Kubernetes) -> None:
+async def test_who_does_not_answer_is_not_waited_for(api: Api, account: Path) -> None:
+    pods = of(api, account, 1.0)
     api.late_by = 3
-    with pytest.raises(ProviderError, match="did not answer within 2 s"):
+    with pytest.raises(ProviderError, match="did not answer within 1 s"):
         await pods.look()
+    await pods.close()
 
 
 async def test_the_token_is_read_anew_for_each_question(api: Api, pods: Kubernetes, account: Path) -> None:

@@ -14,8 +14,9 @@ from common.wire.messages import BotEnded, BotSaw, Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.bot.probe import exit_code
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy
+from tests.cli.conftest import LINK, Agent, CommandLine, busy
 from tests.fork_server import Forked
+from tests.waiting import PATIENCE_S
 
 Start = Callable[..., Forked]
 
@@ -44,7 +45,7 @@ def test_each_screen_is_told_as_it_comes_and_then_the_end(
     agent.move(join, BotState.IN_MEETING, rule="leave-button")
     redis.set(keys.evidence(join.bot_id, 1), "a bundle")
     ended(agent, join, Reason.MAX_DURATION, f"{join.bot_id}-1")
-    out, err = process.communicate(DEADLINE_S)
+    out, err = process.communicate(PATIENCE_S)
     assert process.returncode == 0, err
     assert "the page showed name_prompt (rule name_prompt-rule)" in out
     assert "the bot did: fill_name_and_join" in out
@@ -61,7 +62,7 @@ def test_a_probe_that_is_stopped_makes_its_bot_leave(start: Start, agent: Agent,
     process = start("probe", LINK)
     [join] = agent.orders(Join)
     process.send_signal(number)
-    _, err = process.communicate(DEADLINE_S)
+    _, err = process.communicate(PATIENCE_S)
     assert (process.returncode, "has been asked to leave" in err) == (130, True), err
     [order] = agent.orders(Leave)
     assert order.bot_id == join.bot_id
@@ -76,7 +77,7 @@ def test_a_probe_whose_reader_is_gone_makes_its_bot_leave(start: Start, agent: A
     saw(agent, join, "name_prompt")
     [order] = agent.orders(Leave)
     assert order.bot_id == join.bot_id
-    process.wait(DEADLINE_S)
+    process.wait(PATIENCE_S)
 
 
 def test_a_refusal_is_no_failure(start: Start, agent: Agent) -> None:
@@ -85,7 +86,7 @@ def test_a_refusal_is_no_failure(start: Start, agent: Agent) -> None:
     agent.beat(**{join.worker_id: busy(join)})
     agent.move(join, BotState.WAITING_ROOM)
     ended(agent, join, Reason.REQUEST_DENIED, "")
-    out, err = process.communicate(DEADLINE_S)
+    out, err = process.communicate(PATIENCE_S)
     assert process.returncode == 7, err
     lines = [json.loads(line) for line in out.splitlines()]
     assert lines[0] == {"bot_id": join.bot_id}

@@ -32,9 +32,10 @@ from common.wire.manifest import (
     progress_after,
 )
 from common.wire.minutes import Turn
-from tests.cli.conftest import DEADLINE_S, ROOT, CommandLine, wait_for
+from tests.cli.conftest import ROOT, CommandLine, wait_for
 from tests.common.runtime.recordings.test_sound import write_ogg
 from tests.fork_server import Forked
+from tests.waiting import PATIENCE_S
 
 SOUND: Final = b"OggS and so on"
 SO_FAR: Final = Manifest(
@@ -142,8 +143,8 @@ def test_a_save_that_is_interrupted_stops_and_leaves_no_half_file(
     saving = start("recording", "b1", "--save", str(saved))
     wait_for(lambda: (part := saved / "b1-2.ogg.part").exists() and part.stat().st_size)
     saving.send_signal(signal.SIGINT)
-    assert saving.wait(DEADLINE_S) == 130
-    _, said = saving.communicate(DEADLINE_S)
+    assert saving.wait(PATIENCE_S) == 130
+    _, said = saving.communicate(PATIENCE_S)
     assert said.splitlines()[-1] == "poolmgr: stopped saving; what is said to be saved is complete"
     assert "Traceback" not in said
     assert [path.name for path in saved.iterdir()] == ["b1-2.manifest.json"]
@@ -249,7 +250,7 @@ def test_it_waits_for_the_files_and_says_what_for(
     (folder / AUDIO).write_bytes(SOUND)
     write_whole(folder / FINAL, manifest.encode(msgspec.structs.replace(ended, finished=True, audio=WHOLE.audio)))
     assert json.loads(waiting.stdout.readline())["finished"]
-    assert waiting.wait(DEADLINE_S) == 0
+    assert waiting.wait(PATIENCE_S) == 0
     assert (tmp_path / "saved" / "b1-1.ogg").read_bytes() == SOUND
 
 
@@ -273,7 +274,7 @@ def test_what_is_waited_for_in_vain_is_said(poolmgr: CommandLine, store: Path, m
     path.write_bytes(manifest.encode(msgspec.structs.replace(SO_FAR, ended_at=1006.0)))
     given_up = poolmgr(*of_first)
     assert (given_up.exit_code, "nothing more came" in given_up.stderr) == (1, True)
-    monkeypatch.setattr(f"{module}._NOTHING_NEW_S", DEADLINE_S)
+    monkeypatch.setattr(f"{module}._NOTHING_NEW_S", PATIENCE_S)
 
     def deletes(_: str) -> None:
         (store / "b1" / "1" / PROGRESS).unlink()
@@ -395,8 +396,8 @@ def test_nothing_is_left_of_what_was_played_when_it_is_interrupted(
     pid = int(wait_for(lambda: (path := notes.with_name("notes.pid")).exists() and path.read_text()))
     assert list((tmp_path / "temporary").iterdir())
     playing.send_signal(number)
-    assert playing.wait(DEADLINE_S) == 130
-    said, _ = playing.communicate(DEADLINE_S)
+    assert playing.wait(PATIENCE_S) == 130
+    said, _ = playing.communicate(PATIENCE_S)
     assert json.loads(said)["bot_id"] == "b1"
     assert not list((tmp_path / "temporary").iterdir())
     assert not Path("/proc", str(pid)).exists()

@@ -14,8 +14,9 @@ from common.wire.messages import Join, Leave
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.cli.root import cli
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
+from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked
+from tests.waiting import PATIENCE_S
 
 Start = Callable[..., Forked]
 
@@ -184,7 +185,7 @@ def test_wait_prints_each_change_and_ends_well_with_the_bot(agent: Agent, start:
     for state in (BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_MEETING):
         agent.move(join, state)
     agent.end(join, Reason.MEETING_ENDED)
-    out, err = watching.communicate(DEADLINE_S)
+    out, err = watching.communicate(PATIENCE_S)
     first, *changes = [json.loads(line) for line in out.splitlines()]
     assert first == {"bot_id": "bot-1"}
     states = ["queued", "assigned", "joining", "waiting_room", "in_meeting", "stopped"]
@@ -202,7 +203,7 @@ def test_wait_fails_when_the_bot_was_denied_and_shows_it_for_people(agent: Agent
     watching = start("submit", LINK, "--wait")
     (join,) = agent.orders(Join)
     agent.end(join, Reason.REQUEST_DENIED)
-    out, _ = watching.communicate(DEADLINE_S)
+    out, _ = watching.communicate(PATIENCE_S)
     bot_id, *lines = out.splitlines()
     assert bot_id == join.bot_id
     time, elapsed, unit, *words = lines[-1].split()
@@ -218,9 +219,9 @@ def test_wait_fails_when_the_bot_was_denied_and_shows_it_for_people(agent: Agent
 @pytest.mark.usefixtures("manager")
 def test_wait_says_why_a_job_was_rejected(start: Start) -> None:
     first = start("submit", LINK, "--dedup-key", "once")
-    first.communicate(DEADLINE_S)
+    first.communicate(PATIENCE_S)
     again = start("submit", LINK, "--dedup-key", "once", "--wait")
-    out, err = again.communicate(DEADLINE_S)
+    out, err = again.communicate(PATIENCE_S)
     assert out.splitlines()[-1].split()[-4:] == ["Error", "rejected", "duplicate_key", "–"]
     assert "the job was rejected: deduplication_key: bot " in err
     assert again.returncode == 1
@@ -251,7 +252,7 @@ def test_ctrl_c_stops_watching_and_not_the_bot(agent: Agent, start: Start, poolm
     while "InMeeting" not in watching.stdout.readline():
         pass
     watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(DEADLINE_S)
+    _, err = watching.communicate(PATIENCE_S)
     assert err == "poolmgr: stopped watching; bot bot-1 goes on (`poolmgr leave bot-1` ends it)\n"
     assert watching.returncode == 130
     assert poolmgr.json("bots", "bot-1")["status"] == "InMeeting"
@@ -265,7 +266,7 @@ def test_leave_asks_the_agent_and_waits_for_the_end(agent: Agent, start: Start, 
     leaving = start("leave", "bot-1", "--wait")
     agent.orders(Leave)
     agent.end(join, Reason.USER_REQUESTED)
-    out, _ = leaving.communicate(DEADLINE_S)
+    out, _ = leaving.communicate(PATIENCE_S)
     assert out.splitlines()[0] == "bot-1: asked to leave"
     assert "user_requested" in out.splitlines()[-1]
     assert leaving.returncode == 0

@@ -13,6 +13,7 @@ from common.runtime.exits import EXIT_INTERRUPTED
 from poolmgr.store.keys import Keys
 from tests.cli.conftest import LINK, Agent, CommandLine, wait_for
 from tests.fork_server import Forked
+from tests.waiting import PATIENCE_S
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
 
@@ -70,4 +71,4 @@ def test_who_follows_sees_what_was_and_what_comes(
     poolmgr("submit", LINK, "--bot-id", "b2")
     assert "b2" in read(process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == EXIT_INTERRUPTED
+    assert process.wait(PATIENCE_S) == EXIT_INTERRUPTED

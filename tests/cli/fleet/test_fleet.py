@@ -14,8 +14,9 @@ from common.wire.vocabulary import BotState, GoneCause, Reason, WorkerState
 from poolmgr.scaling.need import Because
 from poolmgr.scaling.steps import Shown, View
 from poolmgr.store.keys import Keys
-from tests.cli.conftest import DEADLINE_S, LINK, Agent, CommandLine, busy, wait_for
+from tests.cli.conftest import LINK, Agent, CommandLine, busy, wait_for
 from tests.fork_server import Forked
+from tests.waiting import PATIENCE_S
 
 Start = Callable[..., Forked]
 
@@ -135,7 +136,7 @@ def test_watch_prints_anew_until_ctrl_c(start: Start) -> None:
     for _ in range(2):
         assert json.loads(watching.stdout.readline())["vms"] == []
     watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(DEADLINE_S)
+    _, err = watching.communicate(PATIENCE_S)
     assert err == ""
     assert watching.returncode == 0
 
@@ -163,7 +164,7 @@ def test_drain_waits_until_no_worker_is_left(agent: Agent, poolmgr: CommandLine,
 
     agent.end(join, Reason.MEETING_ENDED)
     agent.send(WorkerGone("vm-1", join.worker_id, 0.0, GoneCause.SPENT))
-    out, _ = draining.communicate(DEADLINE_S)
+    out, _ = draining.communicate(PATIENCE_S)
     first, *_, last = out.splitlines()
     assert first == "vm-1: asked to drain"
     assert last.endswith("  drained: no worker is left")

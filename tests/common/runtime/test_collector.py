@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 PROGRAM = """
 import gc
 from common.runtime import collector
@@ -21,5 +23,7 @@ print(during, gc.isenabled(), gc.get_freeze_count() > 0)
 )
 def test_it_collects_again_whatever_was_held(start: str, told: str) -> None:
     program = PROGRAM.format(start=start)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     assert done.stdout.strip() == told

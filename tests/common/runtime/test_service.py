@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from common.runtime.loop.turns import Turns
 from common.runtime.service import Service, telling
 from tests.notified import Notified
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -150,6 +150,6 @@ def stand_still():
 asyncio.run(main())
 """
     root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == -signal.SIGABRT
     assert "in stand_still" in done.stderr

@@ -17,10 +17,10 @@ import pytest
 from common.runtime.cli.lazy import LazyGroup
 from poolmgr.cli import root as manager
 from tests.commands import members
+from tests.waiting import PATIENCE_S
 from worker.cli import root as agent
 
 ROOT: Final = Path(__file__).parents[3]
-DEADLINE_S: Final = 60.0
 TELL: Final = """
 import json, sys
 from {package}.__main__ import main
@@ -63,7 +63,7 @@ def printed(script: str, package: str, *words: str, **environment: str) -> tuple
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     return done.stdout, done.stderr

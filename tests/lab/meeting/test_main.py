@@ -13,8 +13,7 @@ from aiohttp import ClientSession, WSCloseCode, WSMsgType
 from click.testing import CliRunner
 
 from lab.meeting.__main__ import main
-
-DEADLINE_S = 40.0
+from tests.waiting import PATIENCE_S
 
 StartRoom = Callable[..., Awaitable[Process]]
 
@@ -34,7 +33,7 @@ async def _running(*arguments: str) -> AsyncGenerator[Process]:
 
 @pytest.fixture
 async def start_room() -> AsyncIterator[StartRoom]:
-    async with AsyncExitStack() as stack, asyncio.timeout(DEADLINE_S):
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
         yield lambda *arguments: stack.enter_async_context(_running(*arguments))
 
 

@@ -12,14 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import msgspec
 import pytest
 import requests
 
 from common.config.settings import CaptureSettings
 from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
 from common.wire import manifest
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 BUCKET: Final = "recordings"
 
@@ -33,12 +32,12 @@ def s3() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
-    requests.put(f"{address}/{BUCKET}", timeout=10).raise_for_status()
+    requests.put(f"{address}/{BUCKET}", timeout=PATIENCE_S).raise_for_status()
     yield address
     server.stop()
 
 
-def s3_settings(address: str) -> CaptureSettings:
+def s3_settings(address: str, timeout_s: float = PATIENCE_S) -> CaptureSettings:
     options = {
         "endpoint": address,
         "region": "us-east-1",
@@ -48,7 +47,7 @@ def s3_settings(address: str) -> CaptureSettings:
         "server_side_encryption": "AES256",
     }
     return CaptureSettings(
-        store=f"s3://{BUCKET}/of/bots", store_options=options, storage_class="STANDARD_IA", store_timeout_s=3.0
+        store=f"s3://{BUCKET}/of/bots", store_options=options, storage_class="STANDARD_IA", store_timeout_s=timeout_s
     )
 
 
@@ -91,11 +90,11 @@ async def test_what_is_given_up_while_it_is_saved_is_fetched_no_further(store: S
     def came(size: int) -> None:
         pieces.append(size)
         has_come.set()
-        may_go_on.wait(10)
+        may_go_on.wait(PATIENCE_S)
 
     async with asyncio.TaskGroup() as tasks:
         saving = tasks.create_task(store.save("b3/1/large", tmp_path / "large", came))
-        assert await asyncio.to_thread(has_come.wait, 10)
+        assert await asyncio.to_thread(has_come.wait, PATIENCE_S)
         saving.cancel()
     may_go_on.set()
     await asyncio.to_thread(store._threads.shutdown)  # pyright: ignore[reportPrivateUsage]  # until it has ended
@@ -197,7 +196,7 @@ class SlowS3(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def slow() -> Iterator[tuple[type[SlowS3], Store]]:
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[type[SlowS3], Store]]:
     class Slow(SlowS3):
         content = os.urandom(12_000_000)
         asked: ClassVar = []
@@ -208,8 +207,12 @@ def slow() -> Iterator[tuple[type[SlowS3], Store]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        settings = s3_settings(f"http://127.0.0.1:{server.server_port}")
-        store = Store(msgspec.structs.replace(settings, store_timeout_s=1.0))
+        store = Store(s3_settings(f"http://127.0.0.1:{server.server_port}", timeout_s=1.0))
+
+        async def size(_: str) -> int:  # a question that a busy machine does not answer within a second
+            return len(handler.content)
+
+        monkeypatch.setattr(store, "size", size)
         yield handler, store
         store.close()
         server.shutdown()
@@ -257,7 +260,7 @@ async def test_a_link_lets_anybody_fetch_for_a_while_and_a_folder_has_none(s3: s
     await store.put("b2/1/audio.ogg", b"sound", content_type="audio/ogg")
     link = await store.link("b2/1/audio.ogg", 60)
     assert "hunter2" not in link
-    answer: Any = await asyncio.to_thread(requests.get, link, timeout=10)
+    answer: Any = await asyncio.to_thread(requests.get, link, timeout=PATIENCE_S)
     assert (answer.content, answer.headers["Content-Type"]) == (b"sound", "audio/ogg")
     assert answer.headers["x-amz-storage-class"] == "STANDARD_IA"
     assert answer.headers["x-amz-server-side-encryption"] == "AES256"
@@ -268,7 +271,7 @@ async def test_a_store_that_is_not_there_says_so_without_what_lets_one_in(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as mute:
         for address in ("http://127.0.0.1:1", f"http://127.0.0.1:{mute.getsockname()[1]}"):
             with pytest.raises(StoreError) as caught:
-                await Store(s3_settings(address)).put("b1/1/a", b"abc")
+                await Store(s3_settings(address, timeout_s=3.0)).put("b1/1/a", b"abc")
             assert "hunter2" not in str(caught.value)
             assert "an-id" not in str(caught.value)
     (tmp_path / "file").write_bytes(b"")
