@@ -2,12 +2,13 @@
 
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError
 
 from common.config.settings import RedisSettings
 from common.runtime.redis.client import connect
@@ -21,10 +22,15 @@ def test_redis_reads_the_file_and_takes_nobody_without_a_name(tmp_path: Path) ->
     with subprocess.Popen(("redis-server", str(tmp_path / "redis.conf")), stdout=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + PATIENCE_S
-            while not Path(socket).exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
             with Redis(unix_socket_path=socket, username="poolmgr-client", password="CLIENT_PASSWORD") as client:
-                assert client.lpush("poolmgr:jobs", "{}") == 1
+                pushed: Any = 0
+                while not pushed:
+                    with suppress(ConnectionError):  # it may not listen yet on a socket that is there
+                        pushed = client.lpush("poolmgr:jobs", "{}")
+                    assert process.poll() is None
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                assert pushed == 1
             nobody: Any = Redis(unix_socket_path=socket)
             with nobody, pytest.raises(AuthenticationError):
                 nobody.ping()

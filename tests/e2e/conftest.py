@@ -93,17 +93,11 @@ class Fleet:
 
         await wait_until(reached, timeout_s)
 
-    async def vitals(self, bot_id: str, where: Callable[[BotVitals], bool], timeout_s: float = PATIENCE_S) -> BotVitals:
-        """The first signs of life of that kind, once they are there."""
-
-        async def found() -> list[BotVitals]:
-            entries: Any = await self.redis.xrange(self.keys.events)
-            events = [codec.decode_event(fields[b"m"]) for _, fields in entries]
-            return [
-                event for event in events if isinstance(event, BotVitals) and event.bot_id == bot_id and where(event)
-            ]
-
-        return (await wait_until(found, timeout_s))[0]
+    async def vitals(self, bot_id: str, where: Callable[[BotVitals], bool]) -> list[BotVitals]:
+        """The signs of life of that kind so far."""
+        entries: Any = await self.redis.xrange(self.keys.events)
+        events = [codec.decode_event(fields[b"m"]) for _, fields in entries]
+        return [event for event in events if isinstance(event, BotVitals) and event.bot_id == bot_id and where(event)]
 
     async def until_workers(self, by_vm: dict[str, dict[str, int]], timeout_s: float = PATIENCE_S) -> None:
         """Until each VM has exactly these workers, by state; states that are not named: none."""

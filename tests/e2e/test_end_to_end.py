@@ -133,7 +133,7 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
             await fleet.push(bot_id)
         await fleet.until_state(["talks", "waits"], "waiting_room")
         await host.say("admit", id=host.lobby["Bot talks"])
-        whole = await fleet.vitals("talks", lambda vitals: vitals.audio_packets > 0)
+        whole, *_ = await wait_until(lambda: fleet.vitals("talks", lambda vitals: vitals.audio_packets > 0))
         unheard_of = dict(host.lobby)
 
         for kills in range(1, 3):
@@ -141,14 +141,22 @@ async def test_calls_go_on_while_their_agent_is_killed_again_and_again(fleet: Fl
             await fleet.ended("vm-a")
             fleet.start_agent("vm-a")
             await wait_until(lambda kills=kills: fleet.log("vm-a").count("worker_adopted") >= 2 * kills)
-        # The first after a restart may come before anything is measured anew: it has no level yet, and the old count.
-        broken = await fleet.vitals("talks", lambda vitals: vitals.at > whole.at + 9 and vitals.audio_level is not None)
 
+        async def hears_on() -> bool:
+            """By one of five looks: on a busy machine one may be sent seconds after it counted. The first after a
+            restart may come before anything is measured anew: it has no level yet, and the old count.
+            """
+            late = await fleet.vitals("talks", lambda look: look.at > whole.at + 9 and look.audio_level is not None)
+            heard = [look.audio_packets - whole.audio_packets for look in late[:5]]
+            sent = [await sent_between(ada, whole.at, look.at) for look in late[:5]]
+            found = any(some > 0.85 * all_ for some, all_ in zip(heard, sent, strict=True))
+            assert found or len(late) < 5, f"it heard {heard} of {sent} packets while its agent was dead"
+            return found
+
+        await wait_until(hears_on)
         assert [(await fleet.record(bot_id))["attempt"] for bot_id in ("talks", "waits")] == ["1", "1"]
         assert Counter(host.arrivals) == Counter(["Host", "Ada", "Bot talks"])
         assert host.lobby == unheard_of, "the bot in the lobby asked once"
-        heard, sent = broken.audio_packets - whole.audio_packets, await sent_between(ada, whole.at, broken.at)
-        assert heard > 0.85 * sent, "it hears on while its agent is dead"
         await host.say("admit", id=host.lobby["Bot waits"])
         await fleet.until_state(["waits"], "in_meeting")
         await host.say("end_for_all")

@@ -82,10 +82,13 @@ async def test_a_program_that_is_not_there_is_named() -> None:
 
 async def test_a_program_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     file = tmp_path / "child"
-    began = time.monotonic()
-    with pytest.raises(ProviderError, match=r"was not done after 2 s and was killed"):
-        await hook('sleep 600 & echo $! >"$1"; wait', str(file), timeout_s=2.0).look()
-    assert time.monotonic() - began < 20
+    for limit_s in (1, 4, 16):
+        began = time.monotonic()
+        with pytest.raises(ProviderError, match=rf"was not done after {limit_s} s and was killed"):
+            await hook('sleep 600 & echo $! >"$1"; wait', str(file), timeout_s=float(limit_s)).look()
+        assert time.monotonic() - began < limit_s + 20
+        if file.exists() and file.read_text():  # on a busy machine it may be killed before it has begun
+            break
     child = int(file.read_text())
 
     def is_gone() -> bool:

@@ -9,19 +9,20 @@ from poolmgr.store.keys import Keys
 from poolmgr.store.usage import day_of
 from tests.cli.conftest import CommandLine
 
-TODAY, LAST_WEEK = day_of(time.time()), day_of(time.time() - 7 * 86400)
-
 
 @pytest.fixture
-def used(redis: Redis, keys: Keys) -> None:
+def used(redis: Redis, keys: Keys) -> tuple[str, str]:
+    """On which days: a week ago, and today."""
+    today, last_week = day_of(time.time()), day_of(time.time() - 7 * 86400)
     redis.hset(
-        keys.usage(TODAY),
+        keys.usage(today),
         mapping={
             "crm:bots": 3, "crm:joined": 2, "crm:in_meeting_s": "90.5", "crm:recordings": 1, "crm:audio_s": "60",
             "crm:stored_bytes": 700_000, ":bots": 1,
         },
     )  # fmt: skip
-    redis.hset(keys.usage(LAST_WEEK), mapping={"crm:bots": 1, "sales:bots": 4})
+    redis.hset(keys.usage(last_week), mapping={"crm:bots": 1, "sales:bots": 4})
+    return last_week, today
 
 
 @pytest.mark.usefixtures("used")
@@ -33,8 +34,10 @@ def test_each_token_has_a_row_for_the_whole_time(poolmgr: CommandLine) -> None:
     assert sales.split()[:2] == ["sales", "4"]
 
 
-@pytest.mark.usefixtures("used")
-def test_days_and_tokens_can_be_chosen_and_programs_are_told_numbers(poolmgr: CommandLine) -> None:
+def test_days_and_tokens_can_be_chosen_and_programs_are_told_numbers(
+    used: tuple[str, str], poolmgr: CommandLine
+) -> None:
+    last_week, today = used
     assert [one["owner"] for one in poolmgr.json("usage", "--since", "1d")] == ["", "crm"]
     [crm] = poolmgr.json("usage", "--who", "crm")
     assert crm == {
@@ -42,8 +45,8 @@ def test_days_and_tokens_can_be_chosen_and_programs_are_told_numbers(poolmgr: Co
         "stored_bytes": 700_000,
     }  # fmt: skip
     days = poolmgr.json("usage", "--by-day", "--who", "crm")
-    assert [(day["day"], day["bots"]) for day in days] == [(LAST_WEEK, 1), (TODAY, 3)]
-    assert TODAY in poolmgr("usage", "--by-day").stdout
+    assert [(day["day"], day["bots"]) for day in days] == [(last_week, 1), (today, 3)]
+    assert today in poolmgr("usage", "--by-day").stdout
 
 
 def test_nothing_was_used(poolmgr: CommandLine) -> None:

@@ -3,15 +3,14 @@
 import json
 import socket as sockets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from lab.meeting.server import CHAT_BURST, MAX_BACKLOG_MESSAGES, MAX_MESSAGE_BYTES, create_app
-
-DEADLINE_S = 30.0
+from tests.waiting import PATIENCE_S, wait_until
 
 Reply = dict[str, Any]
 
@@ -26,7 +25,7 @@ class Person:
         await self.socket.send_json(message)
 
     async def hear(self) -> Reply:
-        return json.loads(await self.socket.receive_str(timeout=DEADLINE_S))
+        return json.loads(await self.socket.receive_str(timeout=PATIENCE_S))
 
     async def hear_until(self, is_it: Callable[[Reply], object]) -> Reply:
         while not is_it(reply := await self.hear()):
@@ -50,7 +49,7 @@ class Person:
 
     async def close_code(self) -> int | None:
         """Read on until the room closes the socket."""
-        while (await self.socket.receive(timeout=DEADLINE_S)).type is WSMsgType.TEXT:
+        while (await self.socket.receive(timeout=PATIENCE_S)).type is WSMsgType.TEXT:
             pass
         return self.socket.close_code
 
@@ -156,10 +155,18 @@ async def test_a_lost_socket_is_a_participant_gone(open_room: OpenRoom, arrive: 
 
 async def test_a_peer_that_answers_no_ping_is_a_participant_gone(open_room: OpenRoom, arrive: Arrive) -> None:
     room = await open_room(no_lobby=True, heartbeat_s=0.1)
-    ann = await arrive(room, "Ann")
-    await arrive(room, "Bob", autoping=False)
-    await ann.see("Ann", "Bob")
-    await ann.see("Ann")
+    bob = await arrive(room, "Bob", autoping=False)
+    await bob.see("Bob")
+
+    async def is_gone() -> bool:
+        """As somebody finds it who just came: nobody has to answer pings in time for that on a busy machine."""
+        with suppress(TypeError):  # too late for the room, which is told by another kind of message
+            visitor = await arrive(room, "Ann")
+            meeting = await visitor.hear_until(lambda reply: reply["type"] == "meeting")
+            return "Bob" not in [person["name"] for person in meeting["participants"]]
+        return False
+
+    await wait_until(is_gone)
 
 
 async def test_a_peer_that_reads_nothing_is_dropped_before_the_backlog_grows(

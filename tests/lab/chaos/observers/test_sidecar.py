@@ -67,12 +67,14 @@ async def test_it_sees_while_the_suite_is_busy() -> None:
         aiohttp.ClientSession() as http,
         http.ws_connect(f"http://{apart.witness.address}/r/chaos/ws") as socket,
     ):
-        for visit in ("1", "2"):
-            await socket.send_json({"tag": "t", "visit": visit, "phase": "inside"})
+        for visit in range(10):  # the process may have to wait for a processor: then it is tried again
+            await socket.send_json({"tag": "t", "visit": str(visit), "phase": "inside"})
             time.sleep(2.0)  # noqa: ASYNC251 - the suite's loop does nothing else meanwhile
-        until = time.time()
-        await wait_until(lambda: len(apart.witness.marks) == 2)
-    assert apart.witness.marks[1].at < until - 0.2
+            until = time.time()
+            await wait_until(lambda visit=visit: len(apart.witness.marks) > visit)
+            if visit and apart.witness.marks[visit].at < until - 0.2:
+                return
+    raise AssertionError("it saw none of them in time")
 
 
 @pytest.mark.long

@@ -114,19 +114,22 @@ async def test_the_agents_own_adapter_takes_it_from_the_link_to_the_end(
         assert await page.evaluate("1") == 1
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
-        url = link(witness, "lobby_s=2&stay_s=2")
+        url = link(witness, "lobby_s=600")
         answer = await page.goto(url, wait_until="commit")
         assert answer
         assert (answer.status, requests, page.url) == (200, [url], url)
         await until_it_shows(page, adapter, Screen.NAME_PROMPT)
         await join(page, adapter)
         await until_it_shows(page, adapter, Screen.WAITING_ROOM)
-        await until_it_shows(page, adapter, Screen.IN_MEETING)
+        await page.goto(link(witness, "lobby_s=0.1&stay_s=0.1"), wait_until="commit")
+        await until_it_shows(page, adapter, Screen.NAME_PROMPT)
+        await join(page, adapter)
         await until_it_shows(page, adapter, Screen.ENDED)
         await page.goto("about:blank")
         assert page.url == "about:blank"
     await wait_until(lambda: not witness.present)
-    assert [mark.seen for mark in witness.marks] == [Seen.LOBBY, Seen.INSIDE, Seen.LEFT]
+    way = [Seen.LOBBY, Seen.LEFT, Seen.LOBBY, Seen.INSIDE, Seen.LEFT]
+    assert [mark.seen for mark in witness.marks] == way
     assert {(mark.tag, mark.pid) for mark in witness.marks} == {("t", browser.process.pid)}
 
 
@@ -200,4 +203,5 @@ async def test_a_page_that_nobody_attends_to_leaves_by_itself(
         await join(page, adapter)
         await page.evaluate(ATTEND, 0.3)
         await wait_until(lambda: page.url == "about:blank")
+        await wait_until(lambda: not witness.present)
     assert [mark.seen for mark in witness.marks] == [Seen.INSIDE, Seen.LEFT]
