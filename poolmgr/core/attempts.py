@@ -98,10 +98,11 @@ def on_say_requested(pool: PoolState, event: SayRequested) -> None:
 
 
 def on_pause_requested(pool: PoolState, event: PauseRequested) -> None:
-    bot = pool.bots.get(event.bot_id)
-    if bot and bot.state is BotState.IN_MEETING:
+    """Kept also while nobody serves the bot: it may have lost its worker since it was asked for."""
+    if bot := pool.bots.get(event.bot_id):
         bot.paused = event.paused
-        pool.decided.append(Pause(bot.vm_id, bot.worker_id, bot.bot_id, bot.attempt, event.paused))
+        where = (bot.vm_id, bot.worker_id) if bot.is_on_vm else ("", "")
+        pool.decided.append(Pause(*where, bot.bot_id, bot.attempt, event.paused))
 
 
 # Its end

@@ -158,7 +158,9 @@ class Say(msgspec.Struct, frozen=True):
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Tell the agent to record nothing of the bot's meeting, or to record it again."""
+    """Record nothing of the bot's meeting, or record it again: note that, and tell its agent. `vm_id` empty: no agent
+    has it, and the next one is told with the assignment.
+    """
 
     vm_id: str
     worker_id: str

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.wire.messages import BotRecorded, BotSaw, BotStreamed
-from common.wire.vocabulary import BotState, Feed, FeedStatus, OnWorkerLost, Reason, RefusalCause
+from common.wire.vocabulary import BotState, Feed, FeedStatus, OnWorkerLost, Reason, RefusalCause, WorkerState
 from poolmgr.core.decisions import Assign, End, Note, NoteFailed, NoteRecorded, Pause, Why
 from poolmgr.core.events import LeaveRequested, PauseRequested
 from tests.core.builders import Scenario, bring_to, full, of_type
@@ -69,7 +69,7 @@ def test_a_recording_is_noted_also_of_a_bot_that_has_ended_and_is_forgotten_here
 def test_a_recording_is_paused_where_the_bot_is_and_nowhere_else() -> None:
     sc = full()
     sc.submit("a")
-    assert sc.step(PauseRequested("a")) == sc.step(PauseRequested("none")) == []
+    assert sc.step(PauseRequested("none")) == []
     bring_to(sc, "a", BotState.IN_MEETING)
     bot = sc.bot("a")
     for paused in (True, False):
@@ -88,3 +88,33 @@ def test_what_was_paused_stays_so_when_the_bot_is_sent_in_again_until_it_is_resu
             sc.fail_over()
         [again] = of_type(sc.ended("a", Reason.BROWSER_CRASHED), Assign)
         assert (again.join.attempt, again.join.paused) == (2 if paused else 3, paused)
+
+
+@pytest.mark.parametrize("is_led_anew", [False, True])
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_is_asked_for_while_nobody_serves_the_bot_holds_for_its_next_attempt(
+    is_led_anew: bool, paused: bool
+) -> None:
+    sc = full(min_idle=1, max_workers=1)
+    sc.submit("a", on_worker_lost=OnWorkerLost.REJOIN)
+    bring_to(sc, "a", BotState.IN_MEETING)
+    sc.step(PauseRequested("a", not paused))
+    served_by = sc.bot("a").worker_id
+    sc.ended("a", Reason.BROWSER_CRASHED)
+    assert sc.bot("a").state is BotState.QUEUED
+    assert sc.step(PauseRequested("a", paused)) == [Pause("", "", "a", 1, paused)]
+    sc.gone(served_by)
+    if is_led_anew:
+        sc.fail_over()
+        sc.beat()
+    [again] = of_type(sc.warmed(*sc.names(WorkerState.WARMING)), Assign)
+    assert (again.join.attempt, again.join.paused) == (2, paused)
+
+
+@pytest.mark.parametrize("state", [BotState.ASSIGNED, BotState.JOINING, BotState.WAITING_ROOM])
+def test_an_agent_that_has_the_bot_is_told_before_it_is_in_its_meeting_again(state: BotState) -> None:
+    sc = full()
+    sc.submit("a")
+    bring_to(sc, "a", state)
+    assert sc.step(PauseRequested("a")) == [Pause("vm", sc.bot("a").worker_id, "a", 1, paused=True)]
+    assert sc.durable.bots["a"].paused

@@ -56,6 +56,8 @@ WHOLE_EVERY: Final = 12
 """Segments: a minute or so of one kind."""
 MOST_ORDERED: Final = 200
 """Recordings of other VMs that wait to be taken over. Orders above that are dropped: the manager gives those up."""
+MOST_PUT_OFF: Final = 100
+"""Bots of which it is kept that they were paused before they were recorded. Most others have ended."""
 _MOST_WARNING_CHARS: Final = 300
 _STORE_FAILS: Final = "the store does not take the recording, which waits on the disk"
 _DISK_FAILS: Final = "the disk of worker.state_dir fails"
@@ -122,6 +124,7 @@ class Recordings:
         self._store = store
         self._report = report
         self._active: dict[str, Recording] = {}
+        self._put_off: dict[str, bool] = {}  # of bots that are claimed, or gone: whether they were paused last
         self._unfinished_bytes = 0
         self.refused = 0  # how often the store did not do what was asked of it
         self._last_warning = ""
@@ -212,6 +215,8 @@ class Recordings:
             *(spool, ways, options, page, voice_at, has_room, began, add_to_story, bot_log, on_sound, before_close),
             *(on_recorder, find_left),
         )
+        if (is_paused := self._put_off.pop(name, None)) is not None:
+            recording.pause(paused=is_paused)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(_contained(recording.run()), name=f"record {join.bot_id}")
@@ -237,11 +242,15 @@ class Recordings:
                 self._wake.set()
 
     def pause(self, bot_id: str, attempt: int, *, paused: bool) -> None:
-        """Stop recording that bot for a while, or go on. Does nothing if no such bot is recorded here."""
-        if active := self._active.get(name_of(bot_id, attempt)):
+        """Stop recording that bot for a while, or go on. If it is not recorded here yet, that holds once it is."""
+        name = name_of(bot_id, attempt)
+        if active := self._active.get(name):
             active.pause(paused=paused)
-        else:
-            log.info("pause_ignored", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
+            return
+        log.info("pause_put_off", bot_id=bot_id, attempt=attempt, why="no such bot is recorded here")
+        self._put_off[name] = paused
+        if len(self._put_off) > MOST_PUT_OFF:
+            del self._put_off[next(iter(self._put_off))]
 
     def _ways_of(self, join: Join, kinds: tuple[Kind, ...]) -> list[Way]:
         """How to record: from the worker's display, if it has one and so is set or an earlier agent did so, and by a

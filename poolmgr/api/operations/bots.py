@@ -45,6 +45,7 @@ _FORGET_WITHIN_S = 2.0
 """How long a deletion waits for the leader to make the webhooks of a bot that has only just ended."""
 _LOOK_S: Final = 0.2  # each look reads the outbox, which may be long while nobody leads
 
+_BEFORE_MEETING: Final = (BotState.QUEUED, BotState.ASSIGNED, BotState.JOINING, BotState.WAITING_ROOM)
 _RECORDING_COMMANDS: Final = Rate(per_s=30 / 60, burst=30)  # as in the API that clients know
 
 
@@ -196,13 +197,19 @@ async def delete(call: Call) -> Answer:
 
 
 async def _pause(call: Call, *, paused: bool) -> Answer:
+    """Ask the leader to have the recording paused, or go on, in this attempt and in later ones (200). Idempotent.
+
+    Raises: ApiError 403, 404, 409 outside of the meeting, but while a bot that was recorded is sent in again, 429, 503
+    while it is not recorded.
+    """
     bot = await find_bot(call)
     service = call.service
     if wait_s := service.recording_commands.wait_s(bot.bot_id, _RECORDING_COMMANDS, service.steady()):
         raise later(429, "A bot takes 30 such commands a minute.", wait_s)
-    if bot.state != BotState.IN_MEETING:
+    is_sent_in_again = bot.state in _BEFORE_MEETING and bot.recorded_attempt > 0
+    if bot.state != BotState.IN_MEETING and not is_sent_in_again:
         raise ApiError(409, f"The bot is not in its meeting: its status is {bot.status}.")
-    if bot.manifest_status != "recording":
+    if bot.manifest_status != "recording" and not is_sent_in_again:
         raise ApiError(503, "The bot is not recording.")
     await service.views.request(PauseRequested(bot.bot_id, paused), call.by)
     return Answer(200, Accepted("accepted", bot.bot_id, "pause_recording" if paused else "resume_recording"))

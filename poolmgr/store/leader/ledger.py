@@ -184,6 +184,8 @@ class Ledger:
                     bundle=step.evidence,
                     fields={},
                 )
+            case Pause(vm_id="", bot_id=bot_id, attempt=attempt, paused=paused):
+                return scripts.note(bot=k.bot(bot_id), attempt=attempt, fields={"paused": int(paused)})
             case Revoke():
                 return scripts.revoke(bot=k.bot(step.bot_id), attempt=step.attempt)
             case End():

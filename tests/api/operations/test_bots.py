@@ -24,7 +24,7 @@ from common.wire.messages import BotRecorded, BotSaw, BotTranscribed
 from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
-from poolmgr.core.decisions import Note, NoteRecorded
+from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Why
 from poolmgr.core.requests import PauseRequested, SayRequested
 from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
@@ -742,6 +742,22 @@ async def test_commands_reach_only_a_bot_that_is_in_its_meeting(world: World) ->
         assert (await call("GET", "/transcript/some-id/get_transcript?raw=True")).status == 404
     asked = [decode_request(fields) for _, fields in await world.redis.xrange(world.keys.control)]
     assert asked == [SayRequested("in", "hello"), PauseRequested("also"), PauseRequested("also", False)]
+
+
+async def test_a_recording_is_paused_also_while_its_bot_is_sent_in_again(world: World) -> None:
+    hand = await world.ledger()
+    for bot_id, recorded_attempt in (("recorded", 1), ("unrecorded", 0)):
+        await hand.enter(bot_id)
+        await world.redis.hset(world.keys.bot(bot_id), "recorded_attempt", recorded_attempt)
+        await hand.apply(Enqueue(bot_id, 1, Why.WORKER_LOST, failed=1))
+    async with world.serving() as call:
+        for command in ("pause_recording", "resume_recording"):
+            assert (await call("POST", f"/bots/recorded/{command}")).status == 200
+            assert (await call("POST", f"/bots/unrecorded/{command}")).status == 409
+        await hand.apply(End("recorded", 1, Reason.WORKER_LOST))
+        assert (await call("POST", "/bots/recorded/pause_recording")).status == 409
+    asked = [decode_request(fields) for _, fields in await world.redis.xrange(world.keys.control)]
+    assert asked == [PauseRequested("recorded"), PauseRequested("recorded", False)]
 
 
 async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> None:

@@ -13,7 +13,7 @@ from common.jobs.record import Job
 from common.wire import codec, messages
 from common.wire.messages import ChatHeard, ChatLine, Participant, ParticipantsSeen
 from common.wire.vocabulary import BotState, Reason
-from poolmgr.core.decisions import Accept, Assign, Decision, End, Move, Note, Pause, Say, Unsaid
+from poolmgr.core.decisions import Accept, Assign, Decision, End, Enqueue, Move, Note, Pause, Say, Unsaid, Why
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger, StaleEpochError
 from poolmgr.store.leader.snapshot import load_bots
@@ -147,6 +147,14 @@ async def test_that_its_recording_pauses_is_told_to_its_agent(redis: Any, keys: 
     assert [bot.paused for bot in await load_bots(redis, keys)] == [True]
     await ledger.apply([Pause("vm1", "w1", "b1", 1, paused=False)], NOW)
     assert [bot.paused for bot in await load_bots(redis, keys)] == [False]
+
+
+async def test_that_it_pauses_is_noted_also_while_no_agent_has_the_bot(redis: Any, keys: Keys, ledger: Ledger) -> None:
+    await ledger.apply([*INSIDE, Enqueue("b1", 1, Why.WORKER_LOST, failed=1)], NOW)
+    for paused in (True, False):
+        await ledger.apply([Pause("", "", "b1", 1, paused)], NOW)
+        assert [bot.paused for bot in await load_bots(redis, keys)] == [paused]
+    assert await redis.exists(keys.commands("")) == 0
 
 
 async def test_of_what_is_dropped_redis_hears_nothing(redis: Any, keys: Keys, ledger: Ledger) -> None:

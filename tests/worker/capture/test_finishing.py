@@ -31,7 +31,7 @@ from common.runtime.recordings.store import Store, StoreError
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, SET_ASIDE, Gap, GapCause, Kind, Manifest, Peaks, Segment, Way
 from common.wire.messages import AutomaticLeave, FinishRecording, Join
-from common.wire.vocabulary import Reason
+from common.wire.vocabulary import BotState, Reason
 from lab.recorded.received import listen
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
@@ -43,6 +43,7 @@ from worker.capture.progress import Began, Chunk, Closed, Opened, Paused, Resume
 from worker.capture.recording import Recording
 from worker.capture.recordings import (
     MOST_ORDERED,
+    MOST_PUT_OFF,
     MOST_SPOILED,
     MOST_TRIES,
     RETRY_S,
@@ -584,6 +585,25 @@ def test_what_was_paused_in_an_earlier_attempt_is_paused_until_somebody_resumes_
     assert begin().progress.is_paused
     begin().pause(Resumed(1010.0))
     assert not begin().progress.is_paused, "whichever agent comes then"
+
+
+async def test_a_pause_that_is_ordered_before_its_bot_is_recorded_holds_from_the_beginning(recorded: Recorded) -> None:
+    recordings = recorded.recordings
+
+    async def is_paused(bot_id: str, attempt: int = 1, *, paused: bool = False) -> bool:
+        join = Join("w1", bot_id, attempt, "room", "http://h/r/x", "Bot", paused=paused)
+        async with recordings.record(join, lambda: None, lambda: None, lambda _: None, lambda _: None) as note:
+            note(msgspec.structs.replace(OUT, phase=BotState.IN_MEETING, ending=None))
+            await wait_until(lambda: recorded.active.spool)
+            return recorded.active.is_paused
+
+    for n in range(MOST_PUT_OFF):
+        recordings.pause(f"b{n}", 1, paused=True)
+    recordings.pause("resumed", 2, paused=False)
+    assert await is_paused("b1")
+    assert not await is_paused("b1", 2), "it is of one attempt"
+    assert not await is_paused("resumed", 2, paused=True)
+    assert not await is_paused("b0"), "the oldest are forgotten"
 
 
 @pytest.mark.parametrize(("ended_at", "causes"), [(1009.0, ["refused"]), (None, [])])
