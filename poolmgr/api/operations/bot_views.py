@@ -151,6 +151,7 @@ async def details(call: Call, bot: Record) -> Details:
         warnings=await warnings(call, bot),
         live_audio_status=bot.live_audio_status,
         live_transcription_status=bot.live_transcription_status,
+        paused=bot.paused,
         transcript_webhook_received=bot.transcript_webhook_received,
         audio_webhook_received=bot.audio_webhook_received,
     )

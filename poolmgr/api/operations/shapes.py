@@ -193,6 +193,7 @@ class Details(msgspec.Struct):
     warnings: list[str]
     live_audio_status: str
     live_transcription_status: str
+    paused: Annotated[bool, Meta(description="Somebody has paused its recording, in whichever attempt.")]
     transcript_webhook_received: bool
     audio_webhook_received: bool
 

@@ -24,7 +24,7 @@ from common.wire.messages import BotRecorded, BotSaw, BotTranscribed
 from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
-from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Why
+from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Pause, Why
 from poolmgr.core.requests import PauseRequested, SayRequested
 from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
@@ -758,6 +758,16 @@ async def test_a_recording_is_paused_also_while_its_bot_is_sent_in_again(world: 
         assert (await call("POST", "/bots/recorded/pause_recording")).status == 409
     asked = [decode_request(fields) for _, fields in await world.redis.xrange(world.keys.control)]
     assert asked == [PauseRequested("recorded"), PauseRequested("recorded", False)]
+
+
+async def test_the_detail_says_whether_somebody_has_paused_the_recording(world: World) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    async with world.serving() as call:
+        for paused in (False, True, False):
+            await hand.apply(Pause("vm-a", "worker-b1", "b1", 1, paused))
+            for path in ("detail", "summary"):
+                assert (await call("GET", f"/bots/b1/{path}")).body["bot_details"]["paused"] is paused
 
 
 async def test_scheduled_bots_are_listed_moved_and_called_off(world: World) -> None:
