@@ -212,7 +212,8 @@ async def _serve(parts: _Parts, orders: "_Orders", service: Service) -> None:
         state_dir = Path(settings.worker.state_dir)
         minutes_outbox = MinutesOutbox(vm_id, state_dir / "minutes", store, report)
         recordings = Recordings(
-            *(vm_id, state_dir / "recordings", settings.capture, store, report), minutes_outbox.find_turns
+            *(vm_id, state_dir / "recordings", settings.capture, store, report),
+            *(minutes_outbox.find_turns, settings.worker.unattended_s),
         )
         feeds_settings = (settings.live, settings.webhooks)
         live_feeds = LiveFeeds(

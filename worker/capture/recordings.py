@@ -7,6 +7,7 @@ ever waits for anything here.
 
 import asyncio
 import hashlib
+import math
 import shutil
 import stat
 import time
@@ -34,7 +35,7 @@ from worker.capture.making.maker import FilesNotMadeError, Maker, store_folder
 from worker.capture.making.work import NO_ROOM
 from worker.capture.null_spool import NullSpool
 from worker.capture.on_display import DisplayWay
-from worker.capture.progress import Closed, Opened, OutOfOrderError, Paused, entries_of, without_tail
+from worker.capture.progress import Closed, Opened, OutOfOrderError, Paused, Progress, entries_of, without_tail
 from worker.capture.recording import OnSound, Recording, nothing
 from worker.capture.spool import LOG, LOST, DamagedRecordingError, Spool, name_of, parse_name
 from worker.capture.tab import TabWay
@@ -105,7 +106,7 @@ def _always() -> bool:
 class Recordings:
     """`folder`: theirs in the state folder. `report`: gets an event for each recording that begins or is finished.
     `store` None: nothing is recorded, and unfinished recordings stay as they are. `find_turns`: tells whose each sound
-    track is.
+    track is. `unattended_s`: how long a page stays in its meeting at which no agent looks.
     """
 
     def __init__(
@@ -116,8 +117,10 @@ class Recordings:
         store: Store | None,
         report: Callable[[BotRecorded], None],
         find_turns: FindTurns = no_turns,
+        unattended_s: float = math.inf,
     ) -> None:
         self._vm_id = vm_id
+        self._unattended_s = unattended_s
         self._find_turns = find_turns
         self._folder = folder
         self._settings = settings
@@ -490,8 +493,8 @@ class Recordings:
             await asyncio.to_thread(spool.remove)
             return
         if not progress.closed:
-            ended_at = max(spool.ended_at or 0.0, progress.covered_until)
-            await asyncio.to_thread(spool.close, Closed(ended_at))
+            ended_at = self._latest_end(progress) if spool.ended_at is None else spool.ended_at
+            await asyncio.to_thread(spool.close, Closed(max(ended_at, progress.covered_until)))
         store, folder_in_store = self._opened(), store_folder(spool)
         if await self._drop_deleted(spool):
             return
@@ -515,6 +518,15 @@ class Recordings:
             self._tell_finished(final, round(time.monotonic() - begun, 1))
         if not await self._drop_deleted(spool):
             await asyncio.to_thread(spool.remove)
+
+    def _latest_end(self, progress: Progress) -> float:
+        """When a bot was out at the latest of which no agent noted that: its browser died while there was none. While
+        it is paused, no chunk says when an agent last looked.
+        """
+        now = Clock.of(progress.ahead_s).now()
+        if now < progress.covered_until:  # the machine was started anew, and its monotonic clock with it
+            now = time.time()
+        return now if progress.is_paused else min(now, progress.covered_until + self._unattended_s)
 
     async def _find_final(self, folder_in_store: str) -> Manifest | None:
         """The manifest of a recording that is finished. None: there is none, or none that can be read, which is logged.

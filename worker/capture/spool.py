@@ -70,7 +70,8 @@ def parse_name(name: str) -> tuple[str, int] | None:
 class Spool:
     """`progress`: what is on the disk. `trouble`: what was told to keep it from the store, also by an earlier agent;
     empty: nothing. `is_told`: that the recording began was told, likewise: its files are waited for. `ended_at`: when
-    the bot was out; whoever closes the recording tells a gap up to then. None: that was never noted.
+    the bot was out; whoever closes the recording tells a gap up to then. None: that was never noted, and the gap is up
+    to when it may have been out.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:

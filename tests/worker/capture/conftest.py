@@ -60,6 +60,7 @@ class Recorded:
         )
         self.store = Store(self.settings)
         self.folder = folder / "state" / "recordings"
+        self.unattended_s = 0.0  # no gap at the end of what no agent noted to be over
         self.minutes_outbox = MinutesOutbox("vm1", folder / "state" / "minutes", self.store, lambda _: None)
         self.reports: list[BotRecorded] = []
         self.recordings = self.anew()
@@ -67,7 +68,8 @@ class Recorded:
     def anew(self) -> Recordings:
         """As an agent that is started has them."""
         self.recordings = Recordings(
-            *("vm1", self.folder, self.settings, self.store, self.reports.append), self.minutes_outbox.find_turns
+            *("vm1", self.folder, self.settings, self.store, self.reports.append),
+            *(self.minutes_outbox.find_turns, self.unattended_s),
         )
         return self.recordings
 

@@ -317,6 +317,33 @@ async def test_what_is_missing_between_the_last_chunk_and_the_end_that_an_agent_
     assert (made.ended_at, made.gaps) == (1030.0, [Gap(1010.5, 1030.0, "browser_gone")])
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(("unattended_s", "lasts_s"), [(math.inf, 60.0), (20.0, 20.0)])
+async def test_of_a_browser_that_died_while_there_was_no_agent_the_gap_is_up_to_when_it_may_have_been_out(
+    recorded: Recorded, is_restarted: bool, unattended_s: float, lasts_s: float
+) -> None:
+    """`is_restarted`: so was the machine, whose monotonic clock begins anew."""
+    recorded.unattended_s = unattended_s
+    recorded.anew()
+    clock = Clock(Clock.by_wall().ahead_s - 86_400.0 * is_restarted)
+    part_at = time.time() - 70.0
+    opened = msgspec.structs.replace(OPENED, at=part_at - 0.5, ahead_s=clock.ahead_s)
+    spool = Spool.create(recorded.folder / name_of("b1", 1), opened)
+    spool.append([(Began(0, part_at), Chunk(0, part_at + 10.0, 0.0, len(TEN_S)), TEN_S)])
+    made = await finish(recorded)
+    [gap] = made.gaps
+    assert (gap.began_at, gap.cause, made.ended_at) == (part_at + 10.0, "browser_gone", gap.ended_at)
+    assert gap.ended_at - gap.began_at == pytest.approx(lasts_s, abs=10.0)
+
+
+async def test_so_it_is_of_one_that_was_paused_however_long(recorded: Recorded) -> None:
+    spool = Spool.create(recorded.folder / name_of("b1", 1), msgspec.structs.replace(OPENED, at=time.time() - 60.0))
+    spool.append([(Began(0, time.time() - 60.0), Chunk(0, time.time() - 50.0, 0.0, len(TEN_S)), TEN_S)])
+    spool.pause(Paused(time.time() - 50.0))
+    [gap] = (await finish(recorded)).gaps
+    assert (gap.cause, gap.ended_at - gap.began_at) == ("paused", pytest.approx(50.0, abs=10.0))
+
+
 async def test_what_another_agent_finished_is_finished_no_second_time(recorded: Recorded, tmp_path: Path) -> None:
     spool = spooled(recorded.folder, 1000.5)
     shutil.copytree(spool.folder, tmp_path / "copy")
@@ -606,9 +633,9 @@ async def test_a_pause_that_is_ordered_before_its_bot_is_recorded_holds_from_the
     assert not await is_paused("b0"), "the oldest are forgotten"
 
 
-@pytest.mark.parametrize(("ended_at", "causes"), [(1009.0, ["refused"]), (None, [])])
+@pytest.mark.parametrize("ended_at", [1009.0, None])
 async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed_it_or_had_told_that_it_began(
-    recorded: Recorded, ended_at: float | None, causes: list[GapCause]
+    recorded: Recorded, ended_at: float | None
 ) -> None:
     spool = Spool.create(recorded.folder / name_of("b1", 1), OPENED)
     if ended_at is None:
@@ -617,7 +644,7 @@ async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed
     if ended_at is not None:
         spool.close(Closed(ended_at))
     made = await finish(recorded)
-    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, causes)
+    assert (made.audio, [gap.cause for gap in made.gaps]) == (None, ["refused"])
     assert [(report.finished, report.audio_s) for report in recorded.reports] == [(True, 0.0)]
 
 
