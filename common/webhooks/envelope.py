@@ -100,15 +100,29 @@ def deletion(record: Record, deleted_objects: int, at: str) -> Delivery:
 
 def done_by_deletion(record: Record, at: str) -> Delivery:
     """The bot.done of an ended bot that is deleted `at` (ISO 8601), while something of its meeting is waited for."""
-    change = {
+    event = msgspec.structs.replace(_done(Reason(record.status_reason), record), message=_DELETED)
+    return _delivery(at, event, _change_of(record, at), record, record.callback_url)
+
+
+def untranscribed_by_deletion(record: Record, number: int, url: str, at: str) -> Delivery:
+    """The transcription.skipped for `url`, the receiver of the transcript with that number, which is being made when
+    its bot is deleted `at` (ISO 8601).
+    """
+    told = {"status": record.status, "number": str(number), "callback": url, "why": "the bot was deleted"}
+    change = {**_change_of(record, at), **told}
+    [event] = _transcribed("skipped", change)
+    return _delivery(f"{at}~{number}", event, change, record, url)
+
+
+def _change_of(record: Record, at: str) -> dict[str, str]:
+    """What an entry of the outbox would say of an ended bot."""
+    return {
         "bot_id": record.bot_id,
         "state": BotState.STOPPED,
         "reason": record.status_reason,
         "attempt": str(record.attempt),
         "at": at,
     }
-    event = msgspec.structs.replace(_done(Reason(record.status_reason), record), message=_DELETED)
-    return _delivery(at, event, change, record, record.callback_url)
 
 
 class _Event(msgspec.Struct, frozen=True):

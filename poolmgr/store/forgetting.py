@@ -1,5 +1,6 @@
 """Deletes a bot's record and everything that is kept with it: after its retention, or when its owner asks for it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -13,14 +14,20 @@ from poolmgr.store.reading.evidence import keys_of
 
 
 async def forget(
-    redis: Redis, keys: Keys, bot_id: str, *, delivery: bytes = b"", done: bytes = b"", by: By | None = None
+    redis: Redis,
+    keys: Keys,
+    bot_id: str,
+    *,
+    deliveries: Sequence[bytes] | None = None,
+    done: bytes = b"",
+    by: By | None = None,
 ) -> int:
-    """Delete everything of an ended bot except webhooks that are still to be sent. `delivery`: a last webhook, as JSON;
-    `done`: bot.done, which comes before it where all was not done for the bot yet. `by`: who asked for it; None: the
-    time for which a bot is kept is over.
+    """Delete everything of an ended bot except webhooks that are still to be sent. `deliveries`: the last webhooks, as
+    JSON; None: nobody is told. `done`: bot.done, which comes before them where all was not done for the bot yet. `by`:
+    who asked for it; None: the time for which a bot is kept is over.
 
     Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
-    deletes nothing if there is a last webhook and the leader still needs the record for earlier ones. Idempotent.
+    deletes nothing if somebody is told and the leader still needs the record for earlier webhooks. Idempotent.
     """
     client: Any = redis
     fields = answers.text_fields(await client.hgetall(keys.bot(bot_id)))
@@ -44,7 +51,8 @@ async def forget(
         bundles=keys_of(keys, record),
         indexes=[keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))],
         bot_id=bot_id,
-        delivery=delivery,
+        is_told=deliveries is not None,
+        deliveries=deliveries or (),
         done=done,
         action=fields_of(by, Verb.DELETE, bot_id),
     )

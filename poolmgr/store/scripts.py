@@ -257,8 +257,9 @@ def forget(
     bundles: Keys,
     indexes: Keys,
     bot_id: str,
-    delivery: bytes,
+    is_told: bool,
     done: bytes,
+    deliveries: Values,
     action: Pairs,
 ) -> int: ...
 

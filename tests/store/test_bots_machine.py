@@ -401,7 +401,7 @@ class Bots(OnRedis):
         if bot:
             self.do(self.redis.rpush(beside, "a line"))
             self.do(self.redis.expire(beside, WEEK_S))
-        gone = self.do(forget(self.redis, k, bot_id, delivery=delivery))
+        gone = self.do(forget(self.redis, k, bot_id, deliveries=[delivery] if delivery else None))
         to_be_told = any(change["bot_id"] == bot_id for change in self.plain.streams.get(k.outbox, ()))
         if bot and (self.lives(bot_id) or (delivery and to_be_told)):
             assert gone == (0 if self.lives(bot_id) else -1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from common.jobs.record import attribute, iso
+from common.jobs.record import Record, attribute, iso
 from common.webhooks import envelope
 from common.wire.text import NOT_TEXT
 from common.wire.vocabulary import DONE, RECORDING, BotState, Status
@@ -171,29 +171,44 @@ async def remove_bot(call: Call) -> Answer:
 
 
 async def delete(call: Call) -> Answer:
-    """Delete everything of an ended bot (200), and tell its callback_url. Waits up to _FORGET_WITHIN_S for earlier
-    webhooks.
+    """Delete everything of an ended bot (200), and tell its callback_url, and the receiver of a transcript that is
+    being made. Waits up to _FORGET_WITHIN_S for earlier webhooks.
 
-    Raises: ApiError 403, 404, 409 for a bot that has not ended, 503 while its end is still to be told.
+    Raises: ApiError 403, 404, 409 for a bot that has not ended, 503 while earlier webhooks are still to be made.
     """
     bot = await find_bot(call)
     if not bot.is_over:
         raise ApiError(409, "This bot has not stopped yet; remove it from its meeting first (remove_bot).")
     service = call.service
     recorded = await delete_recording(call, bot)
-    delivery = done = b""
-    if bot.callback_url:
-        objects, at = await service.catalog.objects_of(bot), iso(service.wall())
-        delivery = msgspec.json.encode(envelope.deletion(bot, objects + recorded, at))
-        done = msgspec.json.encode(envelope.done_by_deletion(bot, at))
     until = service.steady() + _FORGET_WITHIN_S
-    while (gone := await forget(service.redis, service.keys, bot.bot_id, delivery=delivery, done=done, by=call.by)) < 0:
+    while (gone := await _forget(call, bot, recorded)) < 0:
         if service.steady() >= until:
-            raise later(503, "This bot's callback_url has still to be told of its end; ask again in a moment.", 2.0)
+            raise later(503, "What became of this bot has still to be told; ask again in a moment.", 2.0)
         await asyncio.sleep(_LOOK_S)
     if not gone:
         raise bot_not_found()
     return Answer(200, Deleted("All that was kept of the bot is deleted.", bot.bot_id, gone + recorded))
+
+
+async def _forget(call: Call, bot: Record, recorded: int) -> int:
+    """As in forgetting.forget. `recorded`: how many objects of the bot were in the store."""
+    service, at = call.service, iso(call.service.wall())
+    receivers = {
+        number: asked for number, asked in (await service.transcriptions.all(bot.bot_id)).items() if asked.callback
+    }
+    deliveries = [
+        envelope.untranscribed_by_deletion(bot, number, asked.callback, at)
+        for number, asked in receivers.items()
+        if asked.status == "processing"
+    ]
+    done = b""
+    if bot.callback_url:
+        objects = await service.catalog.objects_of(bot)
+        deliveries.append(envelope.deletion(bot, objects + recorded, at))
+        done = msgspec.json.encode(envelope.done_by_deletion(bot, at))
+    told = [*map(msgspec.json.encode, deliveries)] if bot.callback_url or receivers else None
+    return await forget(service.redis, service.keys, bot.bot_id, deliveries=told, done=done, by=call.by)
 
 
 async def _pause(call: Call, *, paused: bool) -> Answer:
@@ -295,7 +310,7 @@ OPERATIONS = (
             200: Says("It is deleted.", Deleted),
             **UNKNOWN_BOT,
             409: Says("The bot has not stopped yet."),
-            503: Says("Its callback_url has still to be told of its end, or Redis is away."),
+            503: Says("What became of it has still to be told to a receiver of webhooks, or Redis is away."),
         },
     ),
     Operation(

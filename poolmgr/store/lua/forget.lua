@@ -1,10 +1,10 @@
--- Delete an ended bot and all that is kept of it, except webhooks that are still to be sent. `delivery`: a last webhook as
--- JSON, or empty; `done`: bot.done, which comes before it if it was not told yet. A bot that a release before has ended has no
--- `done_at`, and it was told.
--- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: there is a last webhook, and earlier
--- ones still need the record.
+-- Delete an ended bot and all that is kept of it, except webhooks that are still to be sent. `is_told`: somebody is told of
+-- it, by `deliveries`, the last webhooks as JSON; `done`: bot.done, which comes before them if it was not told yet. A bot that
+-- a release before has ended has no `done_at`, and it was told.
+-- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: somebody is told of it, and earlier
+-- webhooks still need the record.
 if redis.call('HGET', bot, 'state') ~= STOPPED then return 0 end
-if delivery ~= '' then
+if is_told then
   local before, page = '+', nil
   repeat
     page = redis.call('XREVRANGE', outbox, before, '-', 'COUNT', 500)
@@ -26,10 +26,8 @@ for _, bundle in ipairs(bundles) do
   strike_off(evidence_index, evidence_sizes, bundle)
 end
 for _, index in ipairs(indexes) do gone = gone + redis.call('ZREM', index, bot_id) end
-if delivery ~= '' then
-  if is_undone and done ~= '' then redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', done) end
-  redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', delivery)
-  redis.call('EXPIRE', outbox, STREAM_LIFE_S)
-end
+if is_undone and done ~= '' then table.insert(deliveries, 1, done) end
+for _, delivery in ipairs(deliveries) do redis.call('XADD', outbox, '*', 'bot_id', bot_id, 'delivery', delivery) end
+if #deliveries > 0 then redis.call('EXPIRE', outbox, STREAM_LIFE_S) end
 note_action(actions, action)
 return gone

@@ -26,9 +26,12 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Pause, Why
 from poolmgr.core.requests import PauseRequested, SayRequested
+from poolmgr.store.actions import By, Way
 from poolmgr.store.leader.recordings import DueRecordings
+from poolmgr.store.leader.transcriptions import DueTranscriptions
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
 from poolmgr.store.reading.views import decode_request
+from poolmgr.store.transcriptions import Transcription, Transcriptions
 from tests.api.conftest import LINK, OWN, Caller, World, token
 from tests.common.runtime.recordings.test_sound import write_ogg
 
@@ -358,6 +361,31 @@ async def test_bot_done_is_told_once_also_of_a_bot_that_is_deleted_while_its_tra
         assert (await call("DELETE", "/bots/b1/delete")).status == 200
     deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
     assert [one["event"] for one in deliveries] == [*([] if is_written else ["bot.done"]), "data_deletion"]
+
+
+@pytest.mark.parametrize("callback_url", ["", "https://hooks.example/x"])
+async def test_the_receiver_of_a_transcript_that_is_being_made_is_told_that_its_bot_was_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch, callback_url: str
+) -> None:
+    monkeypatch.setattr("poolmgr.api.operations.bots._FORGET_WITHIN_S", 0.05)
+    hand = await world.ledger()
+    await hand.enter("b1", **({"callback_url": callback_url} if callback_url else {}))
+    await hand.end("b1")
+    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
+    transcriptions, due = Transcriptions(world.redis, world.keys), DueTranscriptions(world.redis, world.keys, 1)
+    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
+    async with world.serving() as call:
+        await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
+        one = await due.under_way("b1")
+        assert one
+        await due.conclude(one, hand.at, utterances=1)
+        assert (await call("DELETE", "/bots/b1/delete")).status == 503, "that it is there has still to be told"
+        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
+        await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
+    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
+    theirs, its = ("transcription.skipped", asked.callback), ("data_deletion", callback_url)
+    assert [(one["event"], one["url"]) for one in deliveries] == ([theirs, its] if callback_url else [theirs])
 
 
 async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from meetstream import describe_stop
 
 from common.jobs.outgoing import Delivery
 from common.jobs.record import Record
-from common.webhooks.envelope import UNSAID, deletion, done_by_deletion, render
+from common.webhooks.envelope import UNSAID, deletion, done_by_deletion, render, untranscribed_by_deletion
 from common.wire.vocabulary import Attribution, BotState, Reason, Status, outward_status
 
 AT = "2027-01-15T08:00:00.123456Z"
@@ -335,6 +335,17 @@ def test_all_is_done_for_a_bot_that_is_deleted_before_its_transcript_is_there() 
     assert (made.event, made.url, made.bot_id) == ("bot.done", RECORD["callback_url"], "b")
     assert (body["event"], body["bot_status"], body["status_code"], body["attempt"]) == ("bot.done", "Done", 200, 2)
     assert (body["message"], body["reason"]) == ("All is done for this bot: it is deleted.", "everyone_left")
+
+
+def test_a_receiver_of_its_own_is_told_of_a_transcript_that_a_deletion_prevents() -> None:
+    ended = {"state": "stopped", "status": "Stopped", "status_reason": "everyone_left", "attempt": "2"}
+    record = Record.from_hash({**RECORD, **ended})
+    made = untranscribed_by_deletion(record, 3, "https://theirs.example/x", AT)
+    body = json.loads(made.body)
+    assert (made.event, made.url, made.line) == ("transcription.skipped", "https://theirs.example/x", "b~3")
+    assert (body["transcript_id"], body["transcript_status"], body["bot_status"]) == ("tr-b~3", "skipped", "Stopped")
+    assert body["message"] == "There is no transcript of the recording: the bot was deleted."
+    assert made.id != untranscribed_by_deletion(record, 4, made.url, AT).id
 
 
 @pytest.mark.parametrize("fault", [{"state": "rejected"}, {"state": "joining", "attempt": "x"}, {"at": "soon"}])
