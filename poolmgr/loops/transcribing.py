@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import structlog
 
 from common.config.settings import TranscriptionSettings
-from common.jobs.record import Record
 from common.runtime.clock import Clock
 from common.runtime.recordings import deletion, manifests
 from common.runtime.recordings.store import Store, StoreError
@@ -85,7 +84,7 @@ class Transcribing:
             self._busy.discard(bot_id)
 
     async def _take_on(self, task: UnderWay) -> None:
-        if _is_coming(task.bot):
+        if _is_coming(task):
             await self._due.put_off(task, self._clock.wall() + WAIT_S)
             return
         facts = {"bot_id": task.bot.bot_id, "provider": task.what.provider, "number": task.number}
@@ -134,7 +133,7 @@ class Transcribing:
         if task.bot.manifest_status == "expired" or task.kept_until <= self._clock.wall():
             raise SpeechError("no_recording", lasts=True)
         try:
-            found = await manifests.find(store, bot_id)
+            found = await manifests.find(store, bot_id, task.attempt)
         except ValueError as error:
             raise SpeechError("manifest_unreadable", lasts=True) from error
         if found is None or found.audio is None:
@@ -188,9 +187,12 @@ def _turns(track: SoundTrack) -> Sequence[Turn]:
     return track.turns or [Turn(track.speaker_id, track.speaker, 0.0, math.inf)]
 
 
-def _is_coming(bot: Record) -> bool:
-    """Whether the file may still come. After an hour it is no longer expected, and the record says so."""
-    return bot.manifest_status == "recording"
+def _is_coming(task: UnderWay) -> bool:
+    """Whether the file may still come. After an hour it is no longer expected, and the record says so. That of an
+    earlier attempt is there, or it would not have been asked for.
+    """
+    bot = task.bot
+    return bot.manifest_status == "recording" and task.attempt in (None, bot.recorded_attempt)
 
 
 async def _delete(store: Store, bot_id: str, *, only_marked: bool) -> None:

@@ -23,8 +23,8 @@ NOTHING_TO_TRANSCRIBE: Final = ("nothing_said", "no_recording")
 
 class Transcription(msgspec.Struct, frozen=True, omit_defaults=True):
     """A transcript that is to be made, or was made. `status`: `processing`, `processed`, `skipped` or `failed`.
-    `captions`: the provider of a transcript of captions, if there is one already. `callback`: a further address for its
-    webhook. `why`: why the last try failed, in a few words.
+    `attempt`: of which attempt's meeting; 0: of the latest. `captions`: the provider of a transcript of captions, if
+    there is one already. `callback`: a further address for its webhook. `why`: why the last try failed, in a few words.
     """
 
     provider: str

@@ -16,7 +16,7 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store
 from common.runtime.redis.client import connect
 from common.wire import manifest, minutes
-from common.wire.manifest import AUDIO, FINAL, Audio, Gap, Manifest, SoundTrack
+from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, SoundTrack
 from common.wire.messages import BotTranscribed, Join
 from common.wire.minutes import SPEAKERS, Minutes, Turn
 from common.wire.vocabulary import BotState, Reason
@@ -258,6 +258,18 @@ async def test_a_server_that_is_away_for_a_moment_is_asked_again_and_one_that_st
     assert (given_up.status, given_up.why) == ("failed", "failed (500)")
     assert (bed.folder / "store" / "b1" / "1" / AUDIO).is_file()
     assert not (bed.folder / "store" / "b1" / "1" / "transcript-2.json").exists()
+
+
+async def test_of_an_earlier_attempt_its_own_recording_is_transcribed_and_that_of_the_latest_is_not_waited_for(
+    bed: Bed, sound: Path
+) -> None:
+    bed.record(sound)
+    bed.put(f"../2/{PROGRESS}", manifest.encode(Manifest(1, "b1", 2, "room", NOW, None, finished=False)))
+    await bed.end_bot("", utterances=3, attempt="2", recorded_attempt="2", manifest_status="recording")
+    await bed.asked.ask("b1", Transcription("openai", iso(NOW), attempt=1), NOW, By("app", Way.API))
+    async with bed.running():
+        assert (await bed.became(2)).utterances == 2
+    assert bed.made("transcript-2.json").attempt == 1
 
 
 def away(bed: Bed) -> None:

@@ -347,8 +347,8 @@ class Chats(msgspec.Struct, rename="camel"):
 
 
 class Transcribe(msgspec.Struct):
-    """The provider that is to transcribe a recording, and a further address for the webhook about it, besides
-    callback_url.
+    """The provider that is to transcribe a recording, of which attempt, and a further address for the webhook about it,
+    besides callback_url.
     """
 
     provider: (
@@ -359,6 +359,13 @@ class Transcribe(msgspec.Struct):
         | None
     ) = None
     callback_url: Url | None = None
+    attempt: (
+        Annotated[
+            int,
+            Meta(ge=1, le=1_000_000, description="Of which attempt's recording; without: of the latest that has one."),
+        ]
+        | None
+    ) = None
 
 
 class Transcribing(msgspec.Struct):

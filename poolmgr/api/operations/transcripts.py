@@ -17,7 +17,7 @@ from common.wire.minutes import CAPTIONS, SPEAKERS, Minutes, Utterance, Word, na
 from poolmgr.api.errors import ApiError, Message, bad_request, later, not_offered
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import UNKNOWN_BOT, find_bot, transcript_id
-from poolmgr.api.operations.media import may_come
+from poolmgr.api.operations.media import may_come, recorded
 from poolmgr.api.operations.shapes import Transcribe, Transcribing, Transcriptions
 from poolmgr.store.transcriptions import OF_JOB, PROCESSED, Transcription, Unasked
 
@@ -105,11 +105,11 @@ async def transcript(call: Call) -> Answer:
     if number == OF_JOB:
         is_there, attempt = bot.transcript, bot.transcribed_attempt or bot.attempt
         is_coming = is_there and (not bot.is_over or bot.transcript_status == "processing")
+        is_coming &= query.attempt is None or query.attempt >= attempt
     else:
         asked = (await call.service.transcriptions.all(bot.bot_id)).get(number)
-        is_there, attempt = asked is not None, asked.attempt if asked else 0
-        is_coming = asked is not None and asked.status == "processing"
-    is_coming &= query.attempt is None or query.attempt >= attempt
+        is_there = asked is not None
+        is_coming = asked is not None and asked.status == "processing" and query.attempt in (None, asked.attempt)
     made = await _find(call, bot, transcript_name(number), query.attempt) if is_there and not is_coming else None
     if made is None:
         if is_coming:
@@ -182,8 +182,8 @@ def _row(
 async def transcribe(call: Call) -> Answer:
     """Ask for another transcript of the bot's recording; the request is durable when this returns (200).
 
-    Raises: ApiError 400, 403, 404 where there is no recording, 409 while the meeting or another one goes on, 501 where
-    nobody can be asked.
+    Raises: ApiError 400, 403, 404 where there is no recording, 409 while the meeting or another one goes on, or the
+    recording may still come, 501 where nobody can be asked, 503.
     """
     bot = await find_bot(call)
     service, form = call.service, call.body
@@ -203,19 +203,26 @@ async def transcribe(call: Call) -> Answer:
             check_url(form.callback_url, service.rules.outgoing)
         except BadUrlError as error:
             raise bad_request(f"callback_url: {error}") from error
-    if bot.is_over and bot.audio_status not in ("recording", PROCESSED):
-        raise ApiError(404, "There is no recording of this bot's meeting.")
     if bot.manifest_status == "expired":
         raise ApiError(404, "This bot's recording was deleted: its time was over.")
-    now = service.wall()
-    asked = Transcription(
-        name, iso(now), language=provider.language, attempt=bot.attempt, callback=form.callback_url or ""
-    )
+    now, attempt = service.wall(), await _attempt_to_transcribe(call, bot, form.attempt)
+    asked = Transcription(name, iso(now), language=provider.language, attempt=attempt, callback=form.callback_url or "")
     number = await service.transcriptions.ask(bot.bot_id, asked, now, call.by)
     if isinstance(number, Unasked):
         raise ApiError(409, _UNASKED[number.why])
     made = Transcribing(bot.bot_id, minutes.transcript_id(bot.bot_id, number), name, "The recording is transcribed.")
     return Answer(200, made)
+
+
+async def _attempt_to_transcribe(call: Call, bot: Record, wanted: int | None) -> int:
+    """The attempt of which the recording is transcribed: as for get_audio. Raises: ApiError 404, 409, 503."""
+    is_latest = wanted in (None, bot.recorded_attempt)
+    if not bot.is_over or (is_latest and bot.audio_status in ("recording", PROCESSED)):
+        return wanted or bot.recorded_attempt
+    made, _ = await recorded(call, bot, "audio", wanted)
+    if made is None:
+        raise ApiError(409, "The recording is not there yet.")
+    return made.attempt
 
 
 _UNASKED = {
@@ -352,7 +359,10 @@ OPERATIONS = (
         {
             200: Says("It is being made.", Transcribing),
             404: Says("There is no such bot, or no recording of its meeting."),
-            409: Says("The bot has not stopped, another transcript is being made, or there are too many."),
+            409: Says(
+                "The bot has not stopped, its recording is not there yet, another transcript is being made, or there"
+                " are too many."
+            ),
             501: Says("Nobody can be asked."),
         },
         body=Transcribe,

@@ -15,6 +15,7 @@ from poolmgr.store.leader.ledger import run_fenced
 from poolmgr.store.transcriptions import (
     FAILED,
     NOTHING_TO_TRANSCRIBE,
+    OF_JOB,
     PROCESSED,
     SKIPPED,
     Transcription,
@@ -31,6 +32,11 @@ class UnderWay(NamedTuple):
     what: Transcription
     bot: Record
     kept_until: float = math.inf
+
+    @property
+    def attempt(self) -> int | None:
+        """Of which attempt's recording a client wants it; None: it is of the latest."""
+        return (self.what.attempt or None) if self.number != OF_JOB else None
 
 
 class Concluded(StrEnum):

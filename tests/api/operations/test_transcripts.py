@@ -16,7 +16,7 @@ from common.wire.minutes import CAPTIONS, SPEAKERS, TRANSCRIPT, Minutes, Turn, U
 from common.wire.vocabulary import Reason
 from poolmgr.store.leader.transcriptions import Concluded, DueTranscriptions
 from poolmgr.store.lives import MADE_WITHIN_S
-from poolmgr.store.transcriptions import Transcription
+from poolmgr.store.transcriptions import Transcription, Transcriptions
 from tests.api.conftest import World
 
 MADE = Minutes(
@@ -240,6 +240,49 @@ async def test_another_transcript_of_a_recording_is_asked_for_listed_and_got_by_
         ]  # fmt: skip
         assert rows[1]["download_urls"]["processed_transcript"].endswith("/transcript/tr-b1~2/get_transcript")
         assert (await call("GET", "/transcript/tr-b1~3/get_transcript")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "latest", "attempt"),
+    [
+        ({}, "processed", 2), ({"attempt": 2}, "processed", 2), ({"attempt": 1}, "processed", 1),
+        ({"attempt": 3}, "processed", None), ({}, "skipped", 1), ({"attempt": 2}, "skipped", None),
+    ],
+)  # fmt: skip
+async def test_of_a_bot_that_was_sent_in_again_the_recording_of_each_attempt_is_transcribed(
+    world: World, tmp_path: Path, wanted: dict[str, int], latest: str, attempt: int | None
+) -> None:
+    """`latest`: whether sound was recorded in the second attempt. `attempt`: of which it is made; None: of none."""
+    asked_of(world, tmp_path)
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    of_second = {"attempt": 2, "recorded_attempt": 2, "audio_status": latest, "manifest_status": "completed"}
+    await world.redis.hset(world.keys.bot("b1"), mapping={**of_second, "stopped_at": iso(time.time() - MADE_WITHIN_S)})
+    for number in (1, 2):
+        audio = Audio(AUDIO, 5000, "0" * 64, 60.0) if number == 1 or latest == "processed" else None
+        made = Manifest(1, "b1", number, "room", 1000.0, 1060.0, True, audio=audio)
+        put(tmp_path, FINAL, manifest.encode(made), number)
+    async with world.serving() as call:
+        said = await call("POST", "/bots/b1/transcribe", {**wanted})
+        assert said.status == (200 if attempt else 404)
+        known = (await Transcriptions(world.redis, world.keys).all("b1")).get(2)
+        assert (known.attempt if known else None) == attempt
+        if attempt:
+            for number in (1, 2):
+                told = await call("GET", f"/transcript/tr-b1~2/get_transcript?attempt={number}")
+                assert told.status == (202 if number == attempt else 404)
+
+
+async def test_a_recording_that_may_still_come_is_not_transcribed_yet(world: World, tmp_path: Path) -> None:
+    asked_of(world, tmp_path)
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time()))
+    async with world.serving() as call:
+        for wanted in ({}, {"attempt": 1}):
+            assert (await call("POST", "/bots/b1/transcribe", wanted)).status == 409
 
 
 async def test_a_transcript_that_is_made_of_the_recording_names_who_makes_it(world: World, tmp_path: Path) -> None:
