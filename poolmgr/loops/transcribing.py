@@ -15,6 +15,7 @@ import structlog
 from common.config.settings import TranscriptionSettings
 from common.runtime.clock import Clock
 from common.runtime.recordings import deletion, manifests
+from common.runtime.recordings.manifests import put_transcript
 from common.runtime.recordings.store import Store, StoreError
 from common.runtime.workshop import workshop
 from common.speech.choice import transcriber
@@ -99,16 +100,21 @@ class Transcribing:
                 later_s = min(AGAIN_S[0] * 2 ** (tries - 1), AGAIN_S[1])
                 await self._due.put_off(task, self._clock.wall() + later_s, why=error.reason)
             return
-        why = "" if made else "nothing_said"
-        became = await self._due.conclude(task, self._clock.wall(), utterances=len(made), why=why)
-        if became is Concluded.NOTED:
-            _log.info("recording_transcribed", **facts, utterances=len(made))
+        said, by = len(made.utterances), made.provider
+        why = "" if said else "nothing_said"
+        became = await self._due.conclude(task, self._clock.wall(), utterances=said, why=why, by=by)
+        if became is Concluded.NOTED and by != task.what.provider:
+            _log.info("transcript_stored_before", bot_id=task.bot.bot_id, attempt=made.attempt)
+        elif became is Concluded.NOTED:
+            _log.info("recording_transcribed", **facts, utterances=said)
         elif became is not Concluded.SUPERSEDED and (kept := self._store()):
             # Nothing may stay of what was deleted meanwhile, or is to be. A record that got old leaves its recording.
             await _delete(kept, task.bot.bot_id, only_marked=became is Concluded.FORGOTTEN)
 
-    async def _make(self, task: UnderWay) -> list[Utterance]:
-        """The utterances, which are in the store if there are any. Raises: SpeechError for all that prevents it."""
+    async def _make(self, task: UnderWay) -> Minutes:
+        """The transcript, which is in the store if there are any words. Raises: SpeechError for all that prevents
+        it.
+        """
         try:
             async with asyncio.timeout(self._settings.deadline_s):
                 return await self._made(task)
@@ -124,7 +130,7 @@ class Transcribing:
             _log.exception("transcribing_failed", bot_id=task.bot.bot_id)
             raise SpeechError("internal_error") from error
 
-    async def _made(self, task: UnderWay) -> list[Utterance]:
+    async def _made(self, task: UnderWay) -> Minutes:
         bot_id = task.bot.bot_id
         if (store := self._store()) is None:
             raise SpeechError("no_recording", lasts=True)
@@ -144,11 +150,13 @@ class Transcribing:
             words = [word.within(sound.lasts_s).at(found.began_at) for word in heard]
             said += utterances(words, sound.turns, timed=not any(word.is_whole for word in heard))
         said.sort(key=lambda one: one.began_at)
+        made = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, task.what.provider, said)
+        if said and task.is_stopgap:
+            return await put_transcript(store, made)
         if said:
-            about = Minutes(VERSION, bot_id, found.attempt, found.platform, found.began_at, task.what.provider, said)
             path = f"{manifest.folder(bot_id, found.attempt)}/{transcript_name(task.number)}"
-            await store.put(path, minutes.encode(about), content_type="application/json")
-        return said
+            await store.put(path, minutes.encode(made), content_type="application/json")
+        return made
 
     async def _hear(self, store: Store, found: Manifest, sound: Sound, task: UnderWay) -> list[Heard]:
         path = f"{manifest.folder(found.bot_id, found.attempt)}/{sound.path}"

@@ -18,7 +18,7 @@ from common.runtime.redis.client import connect
 from common.wire import manifest, minutes
 from common.wire.manifest import AUDIO, FINAL, PROGRESS, Audio, Gap, Manifest, SoundTrack
 from common.wire.messages import BotTranscribed, Join
-from common.wire.minutes import SPEAKERS, Minutes, Turn
+from common.wire.minutes import CAPTIONS, SPEAKERS, Minutes, Turn, Utterance
 from common.wire.vocabulary import BotState, Reason
 from lab.speech import server
 from lab.speech.server import KEY, Speech, serving
@@ -54,6 +54,11 @@ class Bed:
         )  # fmt: skip
         self.store: Store | None = Store(CaptureSettings(store=str(folder / "store")))
         self.asked = Transcriptions(redis, keys)
+        self.fleet = ""  # transcription.after
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.redis, self.keys, RetentionSettings(), 1, self.fleet)
 
     def put(self, name: str, data: bytes) -> None:
         path = self.folder / "store" / "b1" / "1" / name
@@ -74,9 +79,8 @@ class Bed:
         )
         join = Join("w1", "b1", 1, "room", "http://x/", "N")
         written = BotTranscribed("vm", "b1", 1, NOW, finished=True, utterances=utterances)
-        ledger = Ledger(self.redis, self.keys, RetentionSettings(), 1)
         steps = [Accept("b1", job, BotState.QUEUED, NOW, seq=1), Assign("v", join, NOW, warm=True, waited_s=0)]
-        await ledger.apply([*steps, End("b1", 1, Reason.EVERYONE_LEFT, at=NOW), NoteRecorded(written)], NOW)
+        await self.ledger.apply([*steps, End("b1", 1, Reason.EVERYONE_LEFT, at=NOW), NoteRecorded(written)], NOW)
         await self.redis.hset(self.keys.bot("b1"), mapping={"audio_status": "processed", **status})
 
     async def became(self, number: int = 1) -> Transcription:
@@ -326,6 +330,30 @@ async def test_whatever_is_in_the_way_is_said_and_the_recording_stays(
         given_up = await bed.became()
     assert (given_up.status, given_up.why) == ("skipped" if why == "no_recording" else "failed", why)
     assert await bed.redis.hget(bed.keys.bot("b1"), "transcript_status") == b"processed"  # of captions
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+@pytest.mark.parametrize("wanted", ["", "openai"])
+async def test_words_that_came_meanwhile_stay_where_the_provider_is_asked_because_there_were_none(
+    bed: Bed, sound: Path, wanted: str, is_told: bool
+) -> None:
+    """Of a VM that was away. Whoever is right, record and words agree. `is_told`: the manager has heard of them."""
+    bed.fleet = "openai"
+    bed.record(sound)
+    await bed.end_bot(wanted)
+    bed.speech.slow_s = 1.0
+    async with bed.running():
+        await wait_until(lambda: bed.speech.sizes)
+        captions = Minutes(1, "b1", 1, "room", NOW, CAPTIONS, [Utterance("Ann", "Alpha", NOW, NOW + 1)])
+        bed.put("transcript.json", minutes.encode(captions))
+        if is_told:
+            written = BotTranscribed("vm", "b1", 1, NOW, finished=True, utterances=1)
+            await bed.ledger.apply([NoteRecorded(written)], NOW)
+        await it_is_concluded(bed)
+    by = wanted or CAPTIONS
+    assert bed.made().provider == by
+    kept = await bed.redis.hmget(bed.keys.bot("b1"), "transcript_status", "transcript_by")
+    assert kept == [b"processed", by.encode()]
 
 
 async def test_of_silence_there_is_no_transcript(bed: Bed, tmp_path: Path) -> None:

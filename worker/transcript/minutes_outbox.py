@@ -21,7 +21,8 @@ import structlog
 
 from common.runtime import files
 from common.runtime.recordings import deletion
-from common.runtime.recordings.store import AbsentError, Store, StoreError, TakenError
+from common.runtime.recordings.manifests import put_transcript
+from common.runtime.recordings.store import AbsentError, Store, StoreError
 from common.runtime.waiting import backoff, pause
 from common.wire import manifest, minutes
 from common.wire.messages import BotTranscribed, FinishRecording, Join
@@ -285,8 +286,7 @@ class MinutesOutbox:
                 return
         if order.transcript:
             made = _minutes_of(await _read_or_nothing(store, f"{folder_in_store}/{TRANSCRIPT}"))
-            by = made.provider if made and made.provider != CAPTIONS else ""
-            self._report_transcript(order.bot_id, order.attempt, len(made.utterances) if made else 0, by)
+            self._report_transcript(order.bot_id, order.attempt, made)
 
     async def _finish(self, path: Path, store: Store) -> None:
         """Raises: StoreError, OSError."""
@@ -303,15 +303,14 @@ class MinutesOutbox:
                 utterances = sorted((line.what for line in said), key=lambda utterance: utterance.began_at)
                 by = next((line.by for line in said if line.by), "")
                 written = msgspec.structs.replace(about, provider=by or CAPTIONS, utterances=utterances)
-                try:
-                    transcript = f"{folder_in_store}/{TRANSCRIPT}"
-                    await store.put(transcript, minutes.encode(written), once=True, content_type="application/json")
+                made = await put_transcript(store, written)
+                if made is written:
                     log.info(
                         "transcript_stored", bot_id=opened.bot_id, attempt=opened.attempt, utterances=len(utterances)
                     )
-                except TakenError:  # while this VM was away another one, or a provider, made it
+                else:  # while this VM was away another one, or a provider, made it
                     log.info("transcript_stored_before", bot_id=opened.bot_id, attempt=opened.attempt)
-                self._report_transcript(opened.bot_id, opened.attempt, len(utterances), by)
+                self._report_transcript(opened.bot_id, opened.attempt, made)
             await self._remove_copy(f"{folder_in_store}/{SO_FAR}", store)
             if await self._drop_deleted(path, opened, store):
                 return
@@ -338,8 +337,10 @@ class MinutesOutbox:
                 self._keeps_copies = True
                 log.warning("minutes_copy_kept", error=str(error)[:300])
 
-    def _report_transcript(self, bot_id: str, attempt: int, utterances: int, by: str) -> None:
-        who = (self._vm_id, bot_id, attempt, time.time())
+    def _report_transcript(self, bot_id: str, attempt: int, made: Minutes | None) -> None:
+        """`made`: what the store has; None: nothing."""
+        who, utterances = (self._vm_id, bot_id, attempt, time.time()), len(made.utterances) if made else 0
+        by = made.provider if made and made.provider != CAPTIONS else ""
         self._report(BotTranscribed(*who, finished=True, utterances=utterances, by=by))
 
 

@@ -1,13 +1,13 @@
-"""Finds a bot's recording in the store."""
+"""Finds a bot's recording in the store, and what was said in it; and puts the latter there."""
 
 from contextlib import suppress
 
 from msgspec.structs import replace
 
-from common.runtime.recordings.store import AbsentError, Store
+from common.runtime.recordings.store import AbsentError, Store, TakenError
 from common.wire import manifest, minutes
 from common.wire.manifest import FINAL, PROGRESS, Manifest, progress_after
-from common.wire.minutes import Minutes
+from common.wire.minutes import TRANSCRIPT, Minutes
 
 
 async def find(store: Store, bot_id: str, attempt: int | None = None, *, whole: bool = False) -> Manifest | None:
@@ -60,3 +60,19 @@ async def find_minutes(store: Store, bot_id: str, name: str, attempt: int | None
                 return found
             latest = latest or found
     return latest
+
+
+async def put_transcript(store: Store, made: Minutes) -> Minutes:
+    """Put the transcript of a bot's job, unless there is one with words: of agents that have some, and a provider that
+    is asked where they had none, the first counts. Returns: the one that is there now. Raises: StoreError.
+    """
+    path, content = f"{manifest.folder(made.bot_id, made.attempt)}/{TRANSCRIPT}", minutes.encode(made)
+    try:
+        await store.put(path, content, once=True, content_type="application/json")
+    except TakenError:
+        with suppress(AbsentError, ValueError):  # it was deleted just now; or nobody can read it
+            there = minutes.decode(await store.get(path))
+            if there.utterances:
+                return there
+        await store.put(path, content, content_type="application/json")
+    return made

@@ -38,6 +38,11 @@ class UnderWay(NamedTuple):
         """Of which attempt's recording a client wants it; None: it is of the latest."""
         return (self.what.attempt or None) if self.number != OF_JOB else None
 
+    @property
+    def is_stopgap(self) -> bool:
+        """Whether it is made only because nothing was written down. Words that come after all stay."""
+        return self.number == OF_JOB and not self.bot.speech_after
+
 
 class Concluded(StrEnum):
     """What became of the end of a transcript. `superseded`: a later attempt of its bot has another one, or none yet; or
@@ -99,9 +104,12 @@ class DueTranscriptions:
         )
         await run_fenced(self._redis, k.epoch, self._epoch, [call])
 
-    async def conclude(self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "") -> Concluded:
-        """Note that it is made, or given up because of `why`. Nothing is noted of one that is superseded, nor of one
-        that is made when the time of the recording is over: it stays due.
+    async def conclude(
+        self, one: UnderWay, now: float, *, utterances: int = 0, why: str = "", by: str = ""
+    ) -> Concluded:
+        """Note that it is made, or given up because of `why`. `by`: whose words it has if not its provider's, because
+        they were there before. Nothing is noted of one that is superseded, nor of one that is made when the time of the
+        recording is over: it stays due.
         """
         k, bot_id, what = self._keys, one.bot.bot_id, one.what
         became = PROCESSED if not why else SKIPPED if why in NOTHING_TO_TRANSCRIBE else FAILED
@@ -119,10 +127,10 @@ class DueTranscriptions:
             stamp=now,
             asked=msgspec.json.encode(last),
             became=PROCESSED if what.captions else became,
-            by=what.captions or CAPTIONS if why else what.provider,
+            by=what.captions or CAPTIONS if why else by or what.provider,
             why=why,
             callback=what.callback,
-            entry=story.of_transcription(one.bot.attempt, now, what.provider, utterances, why),
+            entry=story.of_transcription(one.bot.attempt, now, by or what.provider, utterances, why),
         )
         [answer] = await run_fenced(self._redis, k.epoch, self._epoch, [call])
         return Concluded(answer)

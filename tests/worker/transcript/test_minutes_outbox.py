@@ -16,7 +16,7 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
-from common.wire.minutes import SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
+from common.wire.minutes import CAPTIONS, SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
 from tests.waiting import wait_until
 from worker.transcript.minutes_outbox import COPIED_BYTES, COPY_EVERY_S, ORDER_LIFE_S, MinutesFile, MinutesOutbox
 from worker.transcript.utterances import UtteranceUpdate
@@ -177,7 +177,7 @@ async def test_what_was_said_to_a_vm_that_is_gone_is_written_by_another_once(tmp
     minutes_file.add_utterances([said("nobody had that", 150.0)])
     await finish(kept.anew())  # the VM comes back
     assert [each.text for each in kept.file(TRANSCRIPT).utterances] == ["Good morning"], "a transcript does not change"
-    assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 2)]
+    assert [(each.finished, each.utterances) for each in kept.reports] == [(True, 1)], "what is there is told"
 
 
 async def test_a_meeting_in_which_nothing_was_said_to_a_vm_that_is_gone_has_an_empty_transcript(tmp_path: Path) -> None:
@@ -208,6 +208,30 @@ async def test_of_two_vms_that_are_both_to_make_a_transcript_one_does(tmp_path: 
     assert (kept.store / "b1" / "2" / TRANSCRIPT).read_bytes() == made
     assert [(each.finished, each.utterances) for each in (*other.reports, *slow.reports)] == [(True, 1)] * 2
     assert list(slow.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "by", "text"),
+    [
+        (Minutes(1, "b1", 2, "room", 100.0, "openai", [Utterance("Ann", "Heard", 100.0, 101.0)]), "openai", "Heard"),
+        (Minutes(1, "b1", 2, "room", 100.0, CAPTIONS), "", "Good morning"),
+        (None, "", "Good morning"),
+    ],
+    ids=["a provider's", "without a word", "unreadable"],
+)
+async def test_a_vm_that_comes_back_tells_of_the_words_that_the_store_has_then(
+    tmp_path: Path, there: Minutes | None, by: str, text: str
+) -> None:
+    kept = Kept(tmp_path)
+    minutes_outbox = kept.anew()
+    minutes_file = minutes_outbox.begin(JOIN)
+    assert minutes_file
+    minutes_file.add_utterances([said("Good morning")])
+    minutes_outbox.end(minutes_file)
+    await kept.anew_store().put(f"b1/2/{TRANSCRIPT}", minutes.encode(there) if there else b"{")
+    await finish(minutes_outbox)
+    assert [each.text for each in kept.file(TRANSCRIPT).utterances] == [text]
+    assert [(each.finished, each.utterances, each.by) for each in kept.reports[1:]] == [(True, 1, by)]
 
 
 async def test_a_vm_that_comes_back_with_its_disk_writes_what_the_store_had_no_word_of(tmp_path: Path) -> None:
