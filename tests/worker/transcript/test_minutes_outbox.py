@@ -1,11 +1,14 @@
 """What is said goes onto the disk, and beside the recording when the bot is out, whatever happens between."""
 
 import asyncio
+import errno
 import json
 import os
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -488,6 +491,34 @@ async def test_minutes_that_fail_wait_for_their_next_try_and_nothing_else_waits_
         finishing.cancel()
     assert len(tried_at) == 2
     assert tried_at[1] - tried_at[0] >= 0.3
+
+
+async def test_minutes_that_fail_for_ever_are_tried_ever_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, tried_at, now = Kept(tmp_path), list[float](), 0.0
+    minutes_outbox = kept.anew()
+    (kept.folder / "a0@1").mkdir(parents=True)
+
+    async def time_passes(_: asyncio.Event, seconds: float) -> bool:
+        nonlocal now
+        now += seconds
+        await asyncio.sleep(0)
+        return False
+
+    def fail(_: Path) -> bytes:
+        tried_at.append(now)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("worker.transcript.minutes_outbox.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("worker.transcript.minutes_outbox.pause", time_passes)
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    async with asyncio.TaskGroup() as tasks:
+        finishing = tasks.create_task(minutes_outbox.finish(lambda: set()), name="finish")
+        await wait_until(lambda: len(tried_at) > 12)
+        finishing.cancel()
+    delays = [later - earlier for earlier, later in pairwise(tried_at)]
+    assert delays[:12] == pytest.approx([*(2.0**n for n in range(10)), 900.0, 900.0])
 
 
 async def test_without_a_wish_there_is_no_transcript_and_without_a_store_nothing(tmp_path: Path) -> None:
