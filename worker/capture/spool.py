@@ -141,6 +141,8 @@ class Spool:
         Raises: OSError. Then the chunks that `progress` has are on the disk.
         """
         with self._lock:
+            if self._is_released:
+                return
             for began, chunk, content in chunks:
                 track = self.progress.tracks.get(chunk.kind)
                 if track is None or chunk.seq < self.progress.next_of(chunk.kind):
@@ -217,8 +219,8 @@ class Spool:
         return self.ended_at
 
     def release(self) -> None:
-        """Whoever finishes the recording opens it anew. A thread that comes too late to note a stored segment does not:
-        it would be between what they read and what they write.
+        """Whoever finishes the recording opens it anew. A thread that comes too late writes nothing any more: that
+        would be between what they read and what they write.
         """
         with self._lock:
             self._is_released = True
@@ -256,6 +258,8 @@ class Spool:
     def _note(self, entries: Sequence[AnyEntry]) -> None:
         """Write entries to the log, then apply them."""
         with self._lock:
+            if self._is_released:
+                return
             self._write(entries)
             for entry in entries:
                 self.progress.apply(entry)

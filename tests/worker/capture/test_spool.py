@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from worker.capture.progress import Began, Chunk, Closed, Missed, Opened
+from worker.capture.progress import Began, Chunk, Closed, Missed, Opened, Paused
 from worker.capture.spool import LOG, UNREADABLE, DamagedRecordingError, Spool, name_of
 
 OPENED: Final = Opened("b1", 2, "room", 1000.0)
@@ -65,6 +65,21 @@ def test_what_is_left_to_others_takes_no_note_of_what_a_thread_has_stored_meanwh
     assert (found.read(first), again(spool).progress.to_store) == (b"000001002003004", first)
     found.note_stored(first)
     assert again(found).progress.to_store is None
+
+
+def test_what_is_left_to_others_takes_no_chunk_that_a_thread_brings_too_late(spool: Spool) -> None:
+    spool.append(chunks(0, 2))
+    found = again(spool)
+    spool.release()
+    found.close(Closed(1005.0))
+    [segment] = found.progress.segments
+    found.note_stored(segment)
+    spool.append(chunks(3, 3))
+    spool.pause(Paused(1004.0))
+    spool.miss(Missed(1003.0, 1004.0, "silent"))
+    spool.close(Closed(1009.0))
+    assert again(found).progress.segments == [segment]
+    assert [path.name for path in spool.folder.iterdir()] == [LOG], "nor a file of it"
 
 
 @pytest.mark.parametrize(("error", "is_waited_for"), [(errno.EIO, False), (errno.ENOENT, False), (errno.EMFILE, True)])
