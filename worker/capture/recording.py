@@ -309,7 +309,7 @@ class Recording:
         parts |= {kind: len(track.parts) for kind, track in so_far.tracks.items() if kind in self._options.kinds}
         chunk_ms = round(self._chunk_s * 1000)
         start = Start(
-            *(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, so_far.is_paused), self._clock
+            *(self._options, RECORDER_BUFFER_S, chunk_ms, parts, self._confirmed, cause, self.is_paused), self._clock
         )
         way, why = self._ways[0], self._changed_because
         recorder = await way.open(page, start)

@@ -225,6 +225,21 @@ async def test_an_attempt_that_begins_paused_says_so_and_announces_nothing_until
     assert set(scene.announced) == {False}
 
 
+async def test_what_is_paused_before_it_begins_is_not_recorded_for_a_moment_also_if_no_disk_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spool, "pause", _full)
+    scene = Scene(tmp_path)
+    scene.recording.pause(paused=True)
+    async with scene.recorded():
+        await wait_until(lambda: scene.stand_in.opens)
+        await asyncio.sleep(0.6)
+        assert (scene.stand_in.begun, scene.heard, scene.announced) == ([], [], [])
+        scene.recording.pause(paused=False)
+        await wait_until(lambda: scene.heard)
+    assert scene.stand_in.begun == ["paused"]
+
+
 async def test_of_a_meeting_that_never_permitted_it_nothing_is_left(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     async with scene.recorded(REFUSED):
