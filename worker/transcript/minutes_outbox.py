@@ -33,8 +33,8 @@ from worker.transcript.utterances import UtteranceUpdate
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 CHECK_EVERY_S: Final = 5.0
-RETRY_S: Final = (1.0, 900.0)
-"""What fails for ever is tried four times an hour. When a store is back, what waited for it comes within 15 minutes."""
+RETRY_S: Final = (1.0, 300.0)
+"""What fails for ever is tried twelve times an hour. When a store is back, what waited comes within five minutes."""
 COPY_EVERY_S: Final = 10.0
 COPIED_BYTES: Final = 16 * 1024
 """A second, at most: a file of more than 160 KB, hours of talk, is copied more seldom than every COPY_EVERY_S."""

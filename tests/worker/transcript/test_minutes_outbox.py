@@ -518,7 +518,7 @@ async def test_minutes_that_fail_for_ever_are_tried_ever_more_seldom(
         await wait_until(lambda: len(tried_at) > 12)
         finishing.cancel()
     delays = [later - earlier for earlier, later in pairwise(tried_at)]
-    assert delays[:12] == pytest.approx([*(2.0**n for n in range(10)), 900.0, 900.0])
+    assert delays[:12] == pytest.approx([*(2.0**n for n in range(9)), 300.0, 300.0, 300.0])
 
 
 async def test_without_a_wish_there_is_no_transcript_and_without_a_store_nothing(tmp_path: Path) -> None:
