@@ -59,10 +59,23 @@ _CANNOT: Final = (StageError, PageError, PlaywrightError, BrowserError, redis.Re
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the results are kept. Without it a full run goes to lab/bench/results/latest.json, no other.",
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
+    metavar="CHECKOUT",
+    help="With calls alone: bots of this code beside bots of that checkout's. Nothing is kept.",
+)
 @click.option("--anew", is_flag=True, help="Put the rows that were measured into the kept results, in place of theirs.")
 @click.option("--write-docs", is_flag=True, help="Measure nothing: write docs/performance.md from the kept results.")
 def main(
-    rows: tuple[str, ...], quick: bool, minutes: float, long: bool, file: Path | None, anew: bool, write_docs: bool
+    rows: tuple[str, ...],
+    quick: bool,
+    minutes: float,
+    long: bool,
+    file: Path | None,
+    beside: Path | None,
+    anew: bool,
+    write_docs: bool,
 ) -> None:
     """Measure the budgets, each beside a peer or a bare floor in the same run, taking turns with it.
 
@@ -72,14 +85,16 @@ def main(
     if write_docs:
         _write_docs(file or LATEST)
         return
-    earlier = _kept(file or LATEST) if anew else None
     names = chosen(rows, long=long)
+    if beside and (names != ("calls",) or file or anew):
+        raise click.UsageError("--beside goes with the row calls alone, and keeps nothing")
+    earlier = _kept(file or LATEST) if anew else None
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            run = runner.run(_run(names, console, quick=quick, minutes=minutes))
+            run = runner.run(_run(names, console, quick=quick, minutes=minutes, beside=beside))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("bench: stopped; nothing is kept", err=True)
         sys.exit(130)
@@ -110,7 +125,7 @@ def _kept(file: Path) -> Run:
     return report.from_json(file.read_bytes())
 
 
-async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes: float) -> Run:
+async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes: float, beside: Path | None) -> Run:
     task = asyncio.current_task()
     assert task
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C does
@@ -121,6 +136,8 @@ async def _run(names: tuple[str, ...], console: Console, *, quick: bool, minutes
         with progress.row(name):
             try:
                 measure = partial(_LASTING[name], minutes=minutes) if name in _LASTING else ROWS[name].measure
+                if beside:
+                    measure = partial(calls.measure_beside, checkout=beside)
                 measurements += await measure(progress, quick=quick)
             except asyncio.CancelledError:
                 # The parts have ended by now. Playwright reports each call that was under way as an error.

@@ -99,16 +99,16 @@ class Stage:
         self.start("manager", sys.executable, "-m", "poolmgr", "serve", "--config", str(self.config))
         await self.port_opens("manager", self.api_port)
 
-    def start_agent(self) -> None:
-        """The real agent, with real browsers."""
-        self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config))
+    def start_agent(self, checkout: Path = ROOT) -> None:
+        """The real agent, with real browsers. `checkout`: the folder whose code it runs."""
+        self.start("agent", sys.executable, "-m", "worker", "run", "--config", str(self.config), checkout=checkout)
 
     async def start_room(self, port: int, *options: str) -> None:
         """The project's own meeting room."""
         self.start("room", sys.executable, "-m", "lab.meeting", "--listen", f"127.0.0.1:{port}", *options)
         await self.port_opens("room", port)
 
-    def start(self, name: str, *command: str, listens: bool = False, **environment: str) -> None:
+    def start(self, name: str, *command: str, listens: bool = False, checkout: Path = ROOT, **environment: str) -> None:
         """Start a process in a session of its own: Ctrl-C goes to this program, which then ends the parts in order.
         `listens`: the part reads from its standard input what `tell` writes. Raises: StageError.
         """
@@ -117,7 +117,7 @@ class Stage:
             with self._log(name).open("wb") as log:
                 self._processes[name] = subprocess.Popen(
                     command,
-                    cwd=ROOT,
+                    cwd=checkout,
                     env={**without_settings(), **environment},
                     stdin=stdin,
                     stdout=log,

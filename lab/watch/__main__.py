@@ -148,7 +148,7 @@ class Watch:
             command, environment = grafana.provision(
                 self._grafana, parts.folder / "grafana", self._grafana_port, self._base
             )
-            parts.start("grafana", *command, listens=False, **environment)
+            parts.start("grafana", *command, listens=False, checkout=ROOT, **environment)
             await parts.port_opens("grafana", self._grafana_port)
         return there
 
