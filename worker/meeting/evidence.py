@@ -31,7 +31,7 @@ from common.wire.messages import Join
 from common.wire.vocabulary import Reason
 from worker.chromium.driver import PAGE_ERRORS
 from worker.meeting.redaction import Secrets
-from worker.platforms import Adapter
+from worker.platforms import SHOW_VIDEOS, Adapter
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -239,6 +239,7 @@ class EvidenceKeeper:
 
     async def _screenshot(self, page: Page, quality: int) -> bytes:
         """A picture of the page without its secrets. Raises: TimeoutError, playwright's Error, ValidationError."""
+        await page.evaluate(SHOW_VIDEOS, PART_S * 1000)
         for _ in range(2):  # twice: a secret found in one frame is then hidden in the others
             for frame in page.frames:
                 self._secrets.add(msgspec.convert(await frame.evaluate(_HIDE, self._secrets.expressions), list[str]))

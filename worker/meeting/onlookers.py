@@ -1,6 +1,7 @@
 """Takes pictures of bots' pages while somebody looks at them, one a second, and publishes them; none is stored.
 
-It reads the page beside its session and changes nothing on it. It stops by itself when nobody asks any more.
+It reads the page beside its session, and changes nothing on it but that the page draws its videos meanwhile. It stops
+by itself when nobody asks any more.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from playwright.async_api import Page
 
 from common.wire.looks import EVERY_S, LOOKED_AT_S, MOST_BYTES, Picture
 from worker.chromium.driver import PAGE_ERRORS
+from worker.platforms import SHOW_VIDEOS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -20,6 +22,8 @@ MOST_LOOKED_AT: Final = 4
 """How many bots of one VM can be looked at, at a time."""
 DEADLINE_S: Final = 2.0
 _PAUSE_S: Final = 0.2
+_SHOWN_MS: Final = 4000
+"""The page draws its videos until then, so that the next picture need not wait for them."""
 _QUALITIES: Final = (50, 15)
 """JPEG quality of the picture, and of the next try if that is too large."""
 
@@ -84,6 +88,7 @@ async def picture_of(looked: Looked | None) -> Picture:
         return Picture(at, worker_id, why="the agent connects to the browser anew")
     try:
         async with asyncio.timeout(DEADLINE_S):
+            await page.evaluate(SHOW_VIDEOS, _SHOWN_MS)
             for quality in _QUALITIES:
                 jpeg = await page.screenshot(
                     type="jpeg", quality=quality, scale="css", animations="allow", caret="initial", timeout=0

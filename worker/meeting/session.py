@@ -50,7 +50,7 @@ from worker.decide.words import (
 from worker.meeting.counts import counts
 from worker.meeting.evidence import EvidenceKeeper
 from worker.meeting.reports import BotNews, Reporter
-from worker.platforms import ATTEND, BLANK, Adapter
+from worker.platforms import ATTEND, BLANK, HIDE_VIDEOS, Adapter
 
 LOOK_S: Final = 0.05
 LOOK_WHILE_SETTLED_S: Final = 0.5
@@ -106,6 +106,7 @@ class Session:
         self.steps = 0  # of the lifecycle, so far
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
+        self._is_seen = join.video or join.is_probe  # pictures are made of all that the page shows
         self._news: deque[Observation] = deque()
         self._to_say: deque[str] = deque()
         self._announcement = ""
@@ -303,7 +304,7 @@ class Session:
                     place=state.place,
                 )
                 async with self._interruptible():
-                    await self._attend(self._patience_s(state))
+                    await self._attend(state)
                     seen = await self._adapter.observe(self._page, self._patience_s(state), request)
                 self._excused_since = None
                 return seen
@@ -341,10 +342,12 @@ class Session:
             return Seen(Screen.REDIRECTED, "blank-page", holds_s=BLANK_HOLDS_S)
         return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
 
-    async def _attend(self, timeout_s: float) -> None:
+    async def _attend(self, state: State) -> None:
         if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._patience_s(state)):
                 await self._page.evaluate(ATTEND, self._unattended_s)
+                if state.phase is BotState.IN_MEETING and not self._is_seen:
+                    await self._page.evaluate(HIDE_VIDEOS)
             self._attended_at = time.monotonic()
 
     async def _act(self, action: PageAction | Dismiss, state: State) -> None:

@@ -16,13 +16,20 @@ from worker.platforms.adapter import Adapter
 from worker.platforms.page import Address, PageAdapter
 from worker.platforms.rules import script
 
-__all__ = ["ATTEND", "BLANK", "Adapter", "adapter_for", "adapters", "built_in", "find_again", "prepare"]
+__all__ = [
+    "ATTEND", "BLANK", "HIDE_VIDEOS", "SHOW_VIDEOS", "Adapter", "adapter_for", "adapters", "built_in", "find_again",
+    "prepare",
+]  # fmt: skip
 
 HERE: Final = Path(__file__).parent
 BLANK: Final = "about:blank"
-IN_EVERY_PAGE: Final = tuple(script(name) for name in ("media.js", "guard.js"))
+IN_EVERY_PAGE: Final = tuple(script(name) for name in ("media.js", "guard.js", "videos.js"))
 ATTEND: Final = "(seconds) => globalThis.poolmgrGuard?.attend(seconds)"
 """Tells the page that an agent looks at it. Without this for so many seconds the page leaves its meeting (guard.js)."""
+HIDE_VIDEOS: Final = "() => { try { globalThis.poolmgrVideos?.hide(); } catch {} }"
+"""From now on the page draws no videos (videos.js). Idempotent; to be repeated, because the page may undo it."""
+SHOW_VIDEOS: Final = "async (ms) => { try { await globalThis.poolmgrVideos?.show(ms); } catch {} }"
+"""The page draws its videos for so long, whatever it was told before. Returns once they are drawn."""
 
 
 def _by(make: Callable[..., str]) -> Address:

@@ -89,7 +89,7 @@ async def measure(progress: Progress, *, quick: bool, minutes: float = 2.0) -> l
             [share.summary()],
             budgets=[Budget("p50", "%", processor.p50)],
             conditions=f"{conditions} By processes of each bot, over {_INTERVAL_S:.0f} s each.",
-            limited_by="decoding and drawing the one picture, and two looks at the page a second.",
+            limited_by="decoding the one picture, playing the sound, and two looks at the page a second.",
         ),
     ]
 

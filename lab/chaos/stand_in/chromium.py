@@ -354,6 +354,8 @@ class _Client:
         elif "poolmgrGuard" in script:
             page.attend(cast("float", argument))
             answer = {"type": "undefined"}
+        elif "poolmgrVideos" in script:
+            answer = {"type": "undefined"}  # it draws nothing
         elif "field.select()" in script:
             answer = _serialised(page.focus_name())
         elif "toggle.contains(other)" in script:

@@ -20,6 +20,9 @@ class Camera:
     def __init__(self, *pictures: bytes | Error) -> None:
         self._pictures = [*pictures]
 
+    async def evaluate(self, *_: Any) -> None:
+        """It draws all that it shows."""
+
     async def screenshot(self, **_: Any) -> bytes:
         if not self._pictures:
             await asyncio.Event().wait()

@@ -420,6 +420,19 @@ async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
         assert (await bot.end()).reason is Reason.USER_REQUESTED
 
 
+@pytest.mark.parametrize(("is_recorded", "sheets"), [(False, 1), (True, 0)], ids=["nobody", "recorded"])
+async def test_videos_are_drawn_only_where_the_picture_is_recorded(
+    page: Page, site: Site, is_recorded: bool, sheets: int
+) -> None:
+    settings = WorkerSettings(unattended_s=2.0)  # so in 2 s it is told four times whether to draw them
+    async with bot_at(page, site.page(""), settings=settings, video=is_recorded) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        await page.wait_for_timeout(2000)
+        assert await page.evaluate("document.adoptedStyleSheets.length") == sheets
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED
+
+
 # The room's rules, and what other platforms have beside them.
 RULES: Final = """
 [[screen]]
