@@ -73,6 +73,8 @@ async def test_the_recording_is_to_be_made_words_of_where_its_job_wishes_for_it_
     one = await due.under_way("b1")
     assert one
     assert (one.number, one.what.provider, one.what.language, one.what.attempt) == (1, by, "de", 1)
+    assert one.attempt is None, "whichever was recorded last"
+    assert one.is_stopgap == (not wanted)
     assert one.what.captions == (CAPTIONS if utterances else "")
     await due.put_off(one, NOW + 100, why="busy (429)")
     assert await due.due(NOW + 99, 5) == []
@@ -247,6 +249,7 @@ async def test_another_one_is_asked_for_once_at_a_time_after_the_end_and_told_to
     assert await asked.ask("b1", ASKED, NOW + 80, BY) == Unasked("under_way")
     one = await due.under_way("b1")
     assert one
+    assert one.attempt == ASKED.attempt
     assert await due.conclude(one, NOW + 90, utterances=4) is Concluded.NOTED
     assert await told(redis, keys) == [(b"processed", b"", b""), (b"processed", b"", b"https://else.example/")]
     assert await redis.hget(keys.bot("b1"), "transcript_by") == CAPTIONS.encode()  # that of its job is another one
@@ -277,6 +280,20 @@ async def test_words_that_come_after_all_take_the_place_of_what_was_to_be_made_b
     assert await due.under_way("b1") is None
     assert await due.due(NOW + 999, 5) == []
     assert await told(redis, keys) == [(b"processed", b"", b"")]
+
+
+async def test_of_words_that_were_there_before_the_provider_had_any_the_record_says_whose_they_are(
+    redis: Any, keys: Keys, due: DueTranscriptions
+) -> None:
+    ledger = Ledger(redis, keys, RetentionSettings(), 1, "openai")
+    await ledger.apply([ACCEPT, ASSIGN, ENDED, NoteRecorded(replace(WRITTEN, utterances=0))], NOW + 71)
+    one = await due.under_way("b1")
+    assert one
+    assert await due.conclude(one, NOW + 90, utterances=3, by=CAPTIONS) is Concluded.NOTED
+    assert await redis.hmget(keys.bot("b1"), "transcript_status", "transcript_by") == [b"processed", CAPTIONS.encode()]
+    assert (await story(redis, keys))[-1].endswith("is finished: 3 utterances")
+    await ledger.apply([NoteRecorded(WRITTEN)], NOW + 95)
+    assert await told(redis, keys) == [(b"processed", b"", b"")], "their VM tells it, too"
 
 
 async def hear_nothing(ledger: Ledger) -> None:
