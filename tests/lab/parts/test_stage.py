@@ -54,11 +54,11 @@ async def test_a_part_that_listens_is_told_and_stopped_in_order(stage: Stage) ->
 
 async def test_what_ignores_its_end_goes_with_the_stage() -> None:
     async with Stage("test", {}) as stage:
-        stage.start("deaf", "sh", "-c", "trap '' TERM; sleep 60 & wait", MARK=str(stage.folder))
+        stage.start("deaf", "sh", "-c", "trap '' TERM; sleep 600 & wait", MARK=str(stage.folder))
         assert await stage.redis.ping()  # pyright: ignore[reportUnknownMemberType]
         await wait_until(lambda: len(stage.left_behind()) == 3)  # Redis, the shell and its child
         stage.destroy()
-        assert stage.left_behind() == []
+        await wait_until(lambda: stage.left_behind() == [])  # a child that was killed may still have to be let run
 
 
 def test_ports_are_free_and_nobody_else_is_given_one_before_a_server_is_on_it_nor_after() -> None:
