@@ -29,6 +29,7 @@ def guarded(folder: Path) -> Generator[None]:
     """
     mark = os.environ[VARIABLE] = f"{folder}/"
     temporary = tempfile.mkdtemp(prefix="tests-")
+    Path(temporary).chmod(0o711)  # as below /tmp, another user finds there what is given to him
     command = (sys.executable, "-m", "tests.guardian", mark, temporary)
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True), _temporary(temporary):
         yield
