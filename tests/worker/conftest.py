@@ -141,16 +141,19 @@ async def pool_with(
     capture: CaptureSettings | None = None,
     equip: Callable[[Page], Awaitable[None]] = as_it_is,
 ) -> AsyncGenerator[Harness]:
-    settings = msgspec.structs.replace(settings, launch_timeout_s=PATIENCE_S)  # of a busy machine
-    async with asyncio.TaskGroup() as tasks:
-        harness = Harness(state_dir, driver, tasks, settings, recorders, capture, equip)
-        try:
-            yield harness
-        finally:
-            harness.may_claim.set()
-            harness.pool.refuse_work()
-            harness.pool.leave_all(Reason.SHUTDOWN)
-            await harness.pool.empty.wait()
+    """A machine that is very busy is waited for: no manager is there that would give out the bot anew."""
+    settings = msgspec.structs.replace(settings, launch_timeout_s=PATIENCE_S)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.pool.serving.PROBE_DEADLINE_S", PATIENCE_S)
+        async with asyncio.TaskGroup() as tasks:
+            harness = Harness(state_dir, driver, tasks, settings, recorders, capture, equip)
+            try:
+                yield harness
+            finally:
+                harness.may_claim.set()
+                harness.pool.refuse_work()
+                harness.pool.leave_all(Reason.SHUTDOWN)
+                await harness.pool.empty.wait()
 
 
 @asynccontextmanager

@@ -287,7 +287,7 @@ async def test_a_bot_goes_into_its_meeting_and_out_again(shared: Shared) -> None
     assert told.index("joining") < told.index("in_meeting") < told.index("BotEnded")
     assert (await agent.manager.bot("in-out-bot"))["claimed"] == "1"
     assert agent.browsers("in-out") == []
-    assert await agent.manager.waiting_commands() == 0
+    await wait_until(lambda: _all_taken(agent))
 
 
 @pytest.mark.asyncio(loop_scope="session")
@@ -419,8 +419,7 @@ async def test_a_service_whose_redis_is_away_is_ready_all_the_same_and_says_wher
     light_machine.environment |= {"NOTIFY_SOCKET": systemd.address, "POOLMGR_REDIS__URL": nobody}
     agent = light_machine.run()
     assert re.search(rf'"address": ?"{nobody}"', await agent.logged("redis_unavailable"))
-    await wait_until(lambda: "READY=1" in systemd.hear())
-    assert "STATUS=0 idle, 0 busy, Redis not reached" in systemd.said
+    await wait_until(lambda: {"READY=1", "STATUS=0 idle, 0 busy, Redis not reached"} <= {*systemd.hear()})
     agent.process.send_signal(signal.SIGTERM)
     assert await agent.exit_code() == 0
     systemd.close()

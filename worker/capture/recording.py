@@ -344,6 +344,7 @@ class Recording:
             wanted, self._stop_cause = 0, "spool_full"
             self._report_failure("the store takes nothing, and capture.spool_mb is reached: the newest is refused")
         pulled = await recorder.pull(self._confirmed, wanted, None if self.is_paused else self._stop_cause)
+        looked_at = time.monotonic()  # whatever is told of it, the disk may take seconds first
         self._stopped = set(pulled.stopped.values())
         if not self._ended.is_set():
             await self._follow_pause(recorder, pulled)
@@ -353,7 +354,7 @@ class Recording:
         more = pulled.waiting > len(pulled.chunks)
         if not self._ended.is_set():
             received = self._received(pulled, is_taken=is_taken)
-            await self._check(pulled, received, time.monotonic(), may_replace=is_taken and not more)
+            await self._check(pulled, received, looked_at, may_replace=is_taken and not more)
         self._waiting = pulled.waiting - (len(pulled.chunks) if is_taken else 0)
         return more and is_taken
 

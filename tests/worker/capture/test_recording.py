@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -19,14 +19,14 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
-from common.wire.manifest import GapCause, Manifest
+from common.wire.manifest import Gap, GapCause, Manifest
 from common.wire.messages import AutomaticLeave
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from worker.capture.clock import Clock
 from worker.capture.null_spool import NullSpool
 from worker.capture.progress import Opened, Paused
-from worker.capture.recording import Recording
+from worker.capture.recording import LIVE_CHUNK_S, Recording
 from worker.capture.spool import Spool
 from worker.capture.way import MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
 from worker.decide.state import Limits, SessionSettings, State
@@ -39,7 +39,9 @@ OUT = msgspec.structs.replace(IN_MEETING, ending=Finish(Reason.MEETING_ENDED))
 
 
 class StandIn:
-    """A way, and its recorder. `begun`: the cause before each part. `told`: what was called."""
+    """A way, and its recorder. `begun`: the cause before each part. `told`: what was called. `level`: how loud it is
+    now. `heard_at`: when it last gave something loud.
+    """
 
     def __init__(self, name: WayName = "recorder_tab") -> None:
         self.name: WayName = name
@@ -50,10 +52,11 @@ class StandIn:
         self.stopped = ""
         self.begun: list[GapCause | None] = []
         self.told: list[str] = []
-        self.level = 1.0
+        self.level = self._level_before = 1.0  # `_level_before`: at the last pull
+        self.heard_at = 0.0
         self.is_stuck = False
         self._at = 0.0
-        self._clock = Clock(0)
+        self.clock = Clock(0)
         self._chunks: list[Chunk] = []
         self.seq = 0
 
@@ -65,26 +68,28 @@ class StandIn:
         if self.trouble:
             raise self.trouble
         self.is_open, self.stopped = True, PAUSED if start.paused else ""
-        self.seq, self._chunks = start.seq, []
-        self._part, self._clock = start.parts["audio"] - 1, start.clock
+        self.seq, self._chunks, self._level_before = start.seq, [], self.level
+        self._part, self.clock = start.parts["audio"] - 1, start.clock
         if not start.paused:
             self._begin(start.cause)
         return self
 
     def _begin(self, cause: GapCause | None) -> None:
         self.begun.append(cause)
-        self._part, self._at = self._part + 1, self._clock.now()
+        self._part, self._at = self._part + 1, self.clock.now()
 
     async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
         if not self.is_open:
             raise OSError("there is no recorder")
         self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
         if not self.stopped and not self.is_stuck:
-            now = self._clock.now()
+            now = self.clock.now()
             chunk = Chunk(self.seq, "audio", self._part, self._at, now, now - self._at, b"sound", self.begun[-1])
             self._chunks.append(chunk)
             self.seq += 1
-        return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, self.level)
+        loudest, self._level_before = max(self.level, self._level_before), self.level
+        self.heard_at = self.clock.now() if loudest else self.heard_at
+        return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, loudest)
 
     async def pause(self) -> None:
         self.told.append("pause")
@@ -156,6 +161,11 @@ class Scene:
         assert isinstance(self.spool, Spool)
         return self.spool.progress.manifest()
 
+    @property
+    def gaps(self) -> list[Gap]:
+        """But those of a busy machine: a recorder may begin seconds late there, or be behind at the end."""
+        return [gap for gap in self.made.gaps if gap.cause != "late"]
+
     @asynccontextmanager
     async def recorded(self, state: State = IN_MEETING, *, is_killed: bool = False) -> AsyncGenerator[None]:
         """`is_killed`: the agent, afterwards, with its threads; the bot is still in its meeting then."""
@@ -193,7 +203,7 @@ async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_
         scene.recording.pause(paused=False)
         await wait_until(lambda: 1 in scene.heard)
     assert scene.stand_in.told[:2] == ["pause", "resume"]
-    [gap] = scene.made.gaps
+    [gap] = scene.gaps
     assert gap.cause == "refused"
 
 
@@ -208,7 +218,7 @@ async def test_a_refusal_that_lasts_to_the_end_is_the_cause_of_the_gap_there_als
         scene.recording.note(REFUSED)
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
         await asyncio.sleep(2.1)
-    [gap] = scene.made.gaps
+    [gap] = scene.gaps
     assert gap.cause == "refused"
     assert scene.story[-1] == "capture_failed: the disk of worker.state_dir takes nothing: No space left on device"
 
@@ -308,7 +318,7 @@ async def test_a_recording_that_is_permitted_late_begins_then_and_its_gap_says_w
         scene.recording.note(IN_MEETING)
         await wait_until(lambda: scene.heard)
     assert (len(scene.begun), scene.stand_in.begun) == (1, ["refused"])
-    assert [gap.cause for gap in scene.made.gaps] == ["refused"]
+    assert [gap.cause for gap in scene.gaps] == ["refused"]
 
 
 async def test_the_next_agent_pauses_what_an_earlier_one_still_recorded_when_the_meeting_refused(
@@ -346,15 +356,35 @@ async def test_silence_is_told_and_is_a_gap_also_if_the_recorder_was_replaced_ju
         await wait_until(lambda: scene.heard)
         scene.stand_in.stopped = "tab"
         await wait_until(lambda: 1 in scene.heard)
-        scene.stand_in.level, began_at, scene.voice_at = 0.0, time.time(), math.inf
-        await wait_until(lambda: len(scene.made.gaps) >= 3)
+        scene.stand_in.level, began_at, scene.voice_at = 0.0, scene.stand_in.clock.now(), math.inf
+        await wait_until(lambda: len(scene.gaps) >= 3)
         assert SILENT in scene.story
         assert scene.stand_in.told == ["close"], "it is not replaced again"
         monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
         await wait_until(lambda: 2 in scene.heard)
-    lost, *silences = scene.made.gaps
+    lost, *silences = scene.gaps
     assert (lost.cause, {gap.cause for gap in silences}) == ("tab_lost", {"silent", "recorder_lost"})
     assert began_at - 0.5 < silences[0].began_at < silences[0].ended_at == pytest.approx(silences[1].began_at, abs=1.0)
+
+
+async def test_silence_is_told_from_the_last_sound_on_however_slow_the_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 0.5)
+    scene = Scene(tmp_path)
+    async with scene.recorded():
+        await wait_until(lambda: scene.heard)
+        assert isinstance(scene.spool, Spool)
+        append = scene.spool.append
+
+        def take_long(entries: Any) -> None:
+            time.sleep(2 * LIVE_CHUNK_S)
+            append(entries)
+
+        monkeypatch.setattr(scene.spool, "append", take_long)
+        scene.stand_in.level, scene.voice_at = 0.0, math.inf
+        await wait_until(lambda: scene.gaps)
+    assert scene.gaps[0].began_at < scene.stand_in.heard_at
 
 
 # A display, and a tab for when it fails
@@ -389,7 +419,7 @@ async def test_a_display_that_is_silent_is_given_up_for_the_tab_at_once_and_all_
         display.stopped = "recorder"
         await wait_until(lambda: 1 in both.heard)
         assert (display.opens, tab.opens) == (2, 0), "a display that failed once is tried again"
-        display.level, both.voice_at, silent_at = 0.0, math.inf, time.time()
+        display.level, both.voice_at, silent_at = 0.0, math.inf, display.clock.now()
         await wait_until(lambda: 2 in both.heard)
         assert display.told == ["close", "close"]
         if is_paused_later:
@@ -402,10 +432,10 @@ async def test_a_display_that_is_silent_is_given_up_for_the_tab_at_once_and_all_
     assert both.story[:2] == [SILENT, told]
     assert ways(both.made) == ["display", "display", "recorder_tab", *["recorder_tab"] * is_paused_later]
     assert both.made.way == "display"
-    lost, silent, changed, *paused = both.made.gaps
+    lost, silent, changed, *paused = both.gaps
     assert [gap.cause for gap in (lost, silent, changed)] == ["recorder_lost", "silent", "recorder_lost"]
     assert [gap.cause for gap in paused] == ["paused"] * is_paused_later
-    assert silent.began_at == pytest.approx(silent_at, abs=0.6)
+    assert silent_at - LIVE_CHUNK_S < silent.began_at < display.heard_at, "from the last sound on"
     assert changed.ended_at == both.made.parts[2].began_at
     sequence = [segment.sequence for segment in both.made.segments]
     assert sequence == list(range(len(sequence)))
@@ -429,7 +459,7 @@ async def test_a_display_whose_recorder_fails_again_within_a_minute_is_given_up_
     assert (display.opens, tab.opens) == ((2, 1) if is_soon else (3, 0))
     told = "go on to record it by a stand-in for the recorder_tab, because nothing came of the audio"
     assert (told in both.story) is is_soon
-    assert [gap.cause for gap in both.made.gaps] == ["recorder_lost", "recorder_lost"]
+    assert [gap.cause for gap in both.gaps] == ["recorder_lost", "recorder_lost"]
 
 
 async def test_a_display_that_cannot_be_recorded_at_all_is_given_up_for_the_tab(
@@ -487,7 +517,7 @@ async def test_a_display_whose_chunks_wait_is_tried_again_while_the_disk_is_full
         await wait_until(lambda: len(both.heard) > heard)
     is_kept = buffer_s > 0.0
     assert (tab.opens, display.told) == ((0, []) if is_kept else (1, ["close"])), "no longer than it has room for more"
-    assert (both.made.gaps == []) is is_kept
+    assert (both.gaps == []) is is_kept
 
 
 @pytest.mark.parametrize("trouble", [TimeoutError(), PlaywrightError("Target closed")])
@@ -508,7 +538,7 @@ async def test_the_next_agent_goes_on_by_the_tab_also_if_it_is_gone(tmp_path: Pa
     display.trouble = OSError("it fails")
     before = Scene(tmp_path, display, tab)
     async with before.recorded(is_killed=True):
-        await wait_until(lambda: before.heard)
+        await wait_until(lambda: before.heard and before.made.parts)
     tab.is_open, display.trouble = is_there, None
     scene = Scene(tmp_path, display, tab)
     async with scene.recorded():
@@ -538,11 +568,13 @@ async def test_a_disk_that_takes_no_recording_when_the_bot_comes_in_is_tried_aga
     scene.disk, came_in_at = OSError(error, "it fails"), time.time()
     async with scene.recorded():
         await wait_until(lambda: scene.story)
+        told_at = time.time()
         assert scene.story == ["capture_failed: the disk of worker.state_dir takes nothing: it fails"]
         scene.disk = None
         await wait_until(lambda: scene.heard)
-    [gap] = scene.made.gaps
-    assert (gap.cause, gap.began_at) == (cause, pytest.approx(came_in_at, abs=0.3))
+    gap = scene.made.gaps[0]
+    assert gap.cause == cause
+    assert came_in_at <= gap.began_at <= told_at
     assert scene.made.parts[0].began_at == gap.ended_at
 
 
@@ -614,11 +646,11 @@ async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_
         heard = len(scene.heard)
         await wait_until(lambda: len(scene.heard) > heard)
     assert scene.story == ["capture_failed: nothing is fetched: the browser is not connected"]
-    assert (scene.stand_in.begun, scene.made.gaps) == ([None], [])
+    assert (scene.stand_in.begun, scene.gaps) == ([None], [])
 
 
 def _slowly(_: int) -> None:
-    time.sleep(0.004)
+    time.sleep(0.005)
 
 
 def _full(*_: object) -> None:
@@ -652,7 +684,7 @@ async def test_of_a_bot_that_is_out_when_the_next_agent_first_looks_all_that_its
 async def test_what_the_recorder_has_of_a_bot_that_is_out_is_fetched_for_as_long_as_more_comes_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_s: float, is_whole: bool
 ) -> None:
-    monkeypatch.setattr("worker.capture.recording.END_DEADLINE_S", 2.0)
+    """All takes the disk longer than END_DEADLINE_S, and what is fetched at once far less."""
     monkeypatch.setattr("worker.capture.recording.MOST_END_S", most_s)
     monkeypatch.setattr("os.fdatasync", _slowly)
     scene = Scene(tmp_path)
@@ -701,7 +733,7 @@ async def test_a_wall_clock_that_is_set_moves_nothing(
             await wait_until(lambda: 1 in scene.heard)
             scene.recording.end()
     made = scene.made
-    [gap] = made.gaps
+    [gap] = scene.gaps
     assert made.ended_at
     assert (gap.cause, [part.number for part in made.parts]) == ("paused", [0, 1])
     times = [made.began_at, gap.began_at, gap.ended_at, made.parts[1].began_at, made.ended_at]

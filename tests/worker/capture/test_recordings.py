@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.async_api import Browser, Page
 from playwright.async_api import Error as PlaywrightError
@@ -16,11 +17,13 @@ from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, Gap, Manifest
 from common.wire.messages import BotEnded, BotSaw
 from common.wire.vocabulary import Reason
-from lab.recorded.received import RATE, listen
+from lab.recorded.received import BLOCK, RATE, listen
 from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of, somebody_in, story
 from tests.worker.test_agent import machine_with
+from worker.capture.progress import AnyEntry, Chunk
+from worker.capture.recording import CHUNK_S, FETCH_S
 from worker.capture.recordings import Recordings
 from worker.capture.tab import TabRecorder
 from worker.chromium.driver import Driver
@@ -43,6 +46,13 @@ def missing(made: Manifest) -> list[Gap]:
     return [gap for gap in made.gaps if gap.cause != "late"]
 
 
+def fetched_lately(recorded: Recorded) -> bool:
+    """Whether the agent has what the recorder gave up to a second and a half ago: one that stands still has not."""
+    lines = (recorded.folder / "b1@1" / "log").read_bytes().splitlines(keepends=True)
+    entries = [msgspec.json.decode(line, type=AnyEntry) for line in lines if line.endswith(b"\n")]
+    return time.time() - max(entry.at for entry in entries if isinstance(entry, Chunk)) < CHUNK_S + FETCH_S
+
+
 async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_died_and_the_browser_is_killed(
     fork_server: ForkServer, redis_server: str, prefix: str, tmp_path: Path, somebodys: Browser
 ) -> None:
@@ -53,9 +63,10 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
         async with somebody_in(somebodys, machine.meeting) as ann:
             agent = await machine.agent()
             recorded.block_store()
+            ordered_at = time.time()
             await agent.enter("w1", "b1")
-            began = time.time()
             await agent.seen(BotSaw, lambda saw: "the store does not take" in saw.did)
+            told_at = time.time()
             assert all(oct(path.stat().st_mode)[-3:] == "600" for path in recorded.spooled)
             recorded.unblock_store()
             said = ann.locator("#chat li").filter(has_text="This is recorded")
@@ -68,10 +79,12 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
             await wait_until(lambda: len(recorded.segments) > stored)
             assert await said.count() == 1, "the second agent says it no second time"
             await asyncio.sleep(2.5)  # longer than what may be lost: a segment is there just after a fetch
+            [browser] = successor.leaders("w1")
+            await wait_until(lambda: fetched_lately(recorded))
             killed_at = time.time()
-            os.killpg(successor.leaders("w1")[0], signal.SIGKILL)
+            os.killpg(browser, signal.SIGKILL)
             assert (await successor.ended("b1")).reason is Reason.BROWSER_CRASHED
-            took_s = time.time() - began
+            ended_at = time.time()
             await wait_until(lambda: recorded.file(FINAL).exists())
     made = manifest.decode(recorded.file(FINAL).read_bytes())
     assert_true_to(made, recorded)
@@ -80,7 +93,7 @@ async def test_both_sides_are_in_one_file_though_the_store_was_away_the_agent_di
     assert made.audio
     heard = listen(recorded.made(AUDIO))
     assert made.ended_at
-    assert made.ended_at - made.began_at == pytest.approx(took_s, abs=4), "a machine that is busy sees it late"
+    assert ordered_at < made.began_at < told_at < killed_at < made.ended_at < ended_at
     assert heard.duration_s == pytest.approx(made.audio.duration_s, abs=0.1)
     assert killed_at - made.began_at > 4, "there is more than what may be lost"
     assert made.segments[-1].ended_at > killed_at - 2, "all but the last two seconds are there"
@@ -167,5 +180,6 @@ async def test_silence_in_the_recorder_while_somebody_speaks_is_told_another_one
     heard = listen(recorded.made(AUDIO))
     for late_s in (1.0, 1.5, 2.0):
         at = round((silent_at + late_s - made.began_at) * RATE)
-        left, crossed = heard.tones(440, at)
+        blocks = range(at, at + RATE // 2, BLOCK)  # a busy machine leaves holes
+        left, crossed = max(heard.tones(440, block) for block in blocks)
         assert (left, crossed < -40) == (pytest.approx(-12, abs=3), True)

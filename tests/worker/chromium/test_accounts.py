@@ -16,7 +16,7 @@ from common.wire.messages import BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
 from lab.meeting.server import create_app
 from lab.parts.redis_server import RedisServer
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import Harness, light_pool, pool_with
 from worker.chromium import accounts as accounts_module
 from worker.chromium.accounts import GUESTS, AccountError, Accounts, Health, read
@@ -26,6 +26,12 @@ from worker.link.redis import Link
 
 JOIN = Join("w1", "b1", 1, "room", "http://localhost/r/x", "Bot")
 NOBODY = GUESTS._lock  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes seconds until a browser has its cookies."""
+    monkeypatch.setattr(accounts_module, "SIGN_IN_DEADLINE_S", PATIENCE_S)
 
 
 class SignedIn:
@@ -201,8 +207,9 @@ def test_a_state_file_that_cannot_be_used_is_named(tmp_path: Path, content: byte
 async def test_the_lock_is_one_for_the_fleet_and_ends_with_its_holder(
     own_redis: RedisServer, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts_module, "LIFE_S", 0.4)
+    monkeypatch.setattr(accounts_module, "LIFE_S", PATIENCE_S)
     monkeypatch.setattr(accounts_module, "RENEW_S", 0.1)
+    monkeypatch.setattr("worker.link.redis.LOCK_DEADLINE_S", PATIENCE_S)
     links = [
         Link(RedisSettings(url=own_redis.url, prefix=prefix), name, Journal(tmp_path / f"{name}.db"), tmp_path)
         for name in ("vm1", "vm2")
@@ -223,6 +230,7 @@ async def test_the_lock_is_one_for_the_fleet_and_ends_with_its_holder(
 
             await wait_until(renewed_twice)
         assert await there.take(JOIN) == ""
+    monkeypatch.setattr(accounts_module, "LIFE_S", 0.4)
     assert await there.take(JOIN) == "ann", "given back"
     assert await wait_until(lambda: here.take(JOIN)) == "ann", "a VM that died does not keep it"
     own_redis.stop()

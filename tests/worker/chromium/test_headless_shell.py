@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,8 @@ async def test_it_leaves_no_process_and_no_folder(chromium: Chromium) -> None:
 
 async def test_what_outlived_its_first_process_is_found_without_its_folder(chromium: Chromium, tmp_path: Path) -> None:
     for pid in group(chromium.leader.pid):
-        os.kill(pid, signal.SIGSTOP)  # so that they do not leave by themselves
+        with suppress(ProcessLookupError):  # one that was needed for the start only
+            os.kill(pid, signal.SIGSTOP)  # so that they do not leave by themselves
     os.kill(chromium.leader.pid, signal.SIGKILL)
     await chromium.exited()
     assert group(chromium.leader.pid)

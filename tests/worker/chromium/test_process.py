@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
@@ -17,6 +19,9 @@ from worker.chromium import processes
 from worker.chromium.process import BrowserError, Chromium, Launcher, find_chromium, sweep
 from worker.chromium.processes import Leader
 from worker.chromium.profile import Profile
+
+GONE: Final = (FileNotFoundError, ProcessLookupError)
+"""What /proc answers of what is not there any more."""
 
 
 @pytest.fixture
@@ -42,13 +47,12 @@ def nothing_of(_pid: int) -> str:
 
 def open_for_writing(pid: int) -> set[str]:
     paths: set[str] = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            flags = int(Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()[3], 8)  # proc(5): octal
-            if flags & os.O_ACCMODE != os.O_RDONLY:
-                paths.add(os.readlink(descriptor))
-        except FileNotFoundError:  # closed meanwhile
-            continue
+    with suppress(*GONE):  # the process, meanwhile
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(*GONE):  # the file
+                flags = int(Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()[3], 8)  # proc(5): octal
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    paths.add(os.readlink(descriptor))
     return paths
 
 
@@ -108,9 +112,9 @@ async def test_a_killed_browser_leaves_no_process_and_no_folder(launcher: Launch
 
 
 async def test_a_browser_whose_leader_dies_is_noticed_and_what_outlived_it_is_killed(chromium: Chromium) -> None:
-    members = group(chromium.leader.pid)
-    for pid in members:
-        os.kill(pid, signal.SIGSTOP)  # so that they do not leave by themselves
+    for pid in group(chromium.leader.pid):
+        with suppress(ProcessLookupError):  # one that was needed for the start only
+            os.kill(pid, signal.SIGSTOP)  # so that they do not leave by themselves
     os.kill(chromium.leader.pid, signal.SIGKILL)
     async with asyncio.timeout(PATIENCE_S):
         assert await chromium.exited() == -signal.SIGKILL

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from common.config.settings import CaptureSettings, WorkerSettings
 from common.wire.messages import WorkerGone, WorkerWarm
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import Harness, light_pool, pool_with
 from worker.chromium import warm_pages
 from worker.chromium.display import RECORDING_PROGRAMS
@@ -30,9 +30,11 @@ _CODE = "".join(f"function f{number}(x) {{ return x + {number}; }} f{number}(1);
 
 
 class Site:
-    """A page with code that may be cached; it sets cookies and keeps storage."""
+    """A page with code that may be cached; it sets cookies and keeps storage. `may_answer`: clear it, and it waits."""
 
     def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.requests: list[web.Request] = []
         self.address = ""
         self.status = 200
@@ -42,6 +44,7 @@ class Site:
 
     async def page(self, request: web.Request) -> web.Response:
         self.requests.append(request)
+        await self.may_answer.wait()
         headers = {"Set-Cookie": "page=1; Max-Age=9999", "Cache-Control": "no-cache"}
         return web.Response(status=self.status, text=_HTML, content_type="text/html", headers=headers)
 
@@ -95,15 +98,18 @@ def copies(tmp_path: Path) -> list[Path]:
 
 
 async def test_a_fresh_worker_of_this_agent_and_the_next_has_the_code_and_nothing_else_of_the_visit(
-    tmp_path: Path, driver: Driver, site: Site
+    tmp_path: Path, driver: Driver, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / warm_pages.VISITOR / f"0123456789abcdef-{time.time():.0f}"
     other.mkdir(parents=True)  # for another profile
     assert Profile(find_chromium("")).name != Profile(find_chromium(""), devices="fake").name
+    monkeypatch.setattr(warm_pages, "LOAD_DEADLINE_S", PATIENCE_S)
+    site.may_answer.clear()
     async with kept_warm(tmp_path, driver, site.address) as harness:
         await harness.warm("w0")
         await wait_until(lambda: not other.exists())
         assert (copies(tmp_path), harness.pool.reports()["w0"].outdated) == ([], False), "it did not wait for the copy"
+        site.may_answer.set()
         await wait_until(lambda: copies(tmp_path))
         await wait_until(lambda: harness.pool.reports()["w0"].outdated)
         harness.pool.retire("w0")

@@ -11,6 +11,7 @@ import pytest
 
 from common.wire.messages import AutomaticLeave, BotNames, Join, WorkerGone
 from common.wire.vocabulary import BotState, GoneCause, Reason
+from tests.waiting import PATIENCE_S
 from worker.decide.participants import Names
 from worker.decide.state import Limits, SessionOptions, State
 from worker.decide.words import Finish, ReportVitals
@@ -73,7 +74,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     root = str(Path(__file__).parents[3])
     killed = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=60
+        [sys.executable, "-c", program], cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=PATIENCE_S
     )
     assert killed.returncode == -signal.SIGKILL
     journal = Journal(tmp_path / "journal.db")

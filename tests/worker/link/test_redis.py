@@ -12,7 +12,7 @@ from common.wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, 
 from common.wire.vocabulary import GoneCause, RefusalCause
 from lab.parts.redis_server import RedisServer
 from tests.store.model import break_script
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
 from worker.link import redis as link_module
 from worker.link.journal import Journal
@@ -41,7 +41,7 @@ async def link(own_redis: RedisServer, prefix: str, tmp_path: Path) -> AsyncGene
 def make_link(url: str, prefix: str, state_dir: Path) -> Link:
     state_dir.mkdir(exist_ok=True)
     journal = Journal(state_dir / "journal.db")
-    return Link(RedisSettings(url=url, prefix=prefix, timeout_s=2.0), "vm1", journal, state_dir)
+    return Link(RedisSettings(url=url, prefix=prefix, timeout_s=PATIENCE_S), "vm1", journal, state_dir)
 
 
 def gone(number: int) -> WorkerGone:
@@ -52,7 +52,7 @@ async def test_events_are_written_in_order_with_an_id_each(link: Link, manager: 
     events = [gone(number) for number in range(1200)]
     for event in events:
         link.send(event)
-    await link.flush(5)
+    await link.flush(PATIENCE_S)
     written = await manager.events_with_ids()
     assert [event for _, event in written] == events
     ids = [event_id for event_id, _ in written]
@@ -63,13 +63,13 @@ async def test_events_of_an_outage_arrive_in_order_afterwards_with_one_heartbeat
     link: Link, own_redis: RedisServer, manager: ManagerSide
 ) -> None:
     link.send(gone(0))
-    await link.flush(5)
+    await link.flush(PATIENCE_S)
     own_redis.stop()
     for number in range(1, 4):
         link.send(Heartbeat("vm1", "s1", float(number)))
         link.send(gone(number))
     own_redis.start()
-    await link.flush(20)
+    await link.flush(PATIENCE_S)
     events = await manager.events()
     assert events == [gone(0), gone(1), gone(2), Heartbeat("vm1", "s1", 3.0), gone(3)]
 
@@ -81,7 +81,7 @@ async def test_a_full_redis_gets_the_events_in_order_once_it_has_room(link: Link
     await wait_until(lambda: _refusals(manager))
     assert await manager.events() == []
     await manager.redis.config_set("maxmemory", "0")
-    await link.flush(20)
+    await link.flush(PATIENCE_S)
     assert await manager.events() == [gone(0), gone(1), gone(2)]
 
 
@@ -99,7 +99,7 @@ async def test_heartbeats_are_left_out_only_of_a_long_stream_that_nobody_reads(
 
     async def beats() -> int:
         link.send(Heartbeat("vm1", "s1", 1.0), gone(1))
-        await link.flush(5)
+        await link.flush(PATIENCE_S)
         return sum(isinstance(event, Heartbeat) for event in await manager.events())
 
     assert [await beats() for _ in range(4)] == [1, 2, 2, 2], "nobody ever read"
@@ -116,7 +116,7 @@ async def test_a_heartbeat_renews_presence_and_the_life_of_the_command_stream(
 ) -> None:
     await manager.order(Warm("w1"))
     link.send(Heartbeat("vm1", "s1", 1.0))
-    await link.flush(5)
+    await link.flush(PATIENCE_S)
     assert 0 < await manager.redis.ttl(manager.keys.alive("vm1")) <= 15
     assert 86_000 < await manager.redis.ttl(manager.commands) <= 86_400
     presence = msgspec.json.decode(await manager.redis.get(manager.keys.alive("vm1")))
@@ -219,7 +219,7 @@ async def test_a_claim_outlasts_an_outage(link: Link, own_redis: RedisServer, ma
 async def test_what_an_earlier_agent_was_ordered_is_refused_or_dropped(link: Link, manager: ManagerSide) -> None:
     await manager.order(Warm("w1"), JOIN, Retire("w1"))
     assert await link.open(asyncio.Event())
-    await link.flush(5)
+    await link.flush(PATIENCE_S)
     [(_, event)] = await manager.events_with_ids()
     assert isinstance(event, JoinRefused)
     assert (event.bot_id, event.attempt, event.cause) == ("b1", 3, RefusalCause.NO_SUCH_WORKER)
@@ -232,7 +232,7 @@ async def test_a_vm_id_that_another_agent_keeps_is_refused(
     monkeypatch.setattr(link_module, "CONTEST_S", 0.1)
     monkeypatch.setattr(link_module, "CONTEST_POLL_S", 0.02)
     link.send(Heartbeat("vm1", "s1", 1.0))
-    await link.flush(5)
+    await link.flush(PATIENCE_S)
     same_folder = make_link(own_redis.url, prefix, tmp_path)
     assert await same_folder.open(asyncio.Event())
     elsewhere = make_link(own_redis.url, prefix, tmp_path / "elsewhere")
@@ -252,11 +252,11 @@ async def test_an_agent_that_finds_another_in_its_place_says_so(
         writing = [tasks.create_task(other.write_events(), name="write events") for other in (successor, rival)]
         for agent in (link, successor):
             agent.send(Heartbeat("vm1", "s", 1.0))
-            await agent.flush(5)
+            await agent.flush(PATIENCE_S)
         assert "vm_id_contested" not in capsys.readouterr().out
         for agent in (rival, successor):
             agent.send(Heartbeat("vm1", "s", 1.0))
-            await agent.flush(5)
+            await agent.flush(PATIENCE_S)
         assert f"state_dir={tmp_path}/elsewhere" in capsys.readouterr().out
         for task in writing:
             task.cancel()

@@ -11,8 +11,9 @@ from aiohttp import web
 
 from common.jobs.outgoing import OutgoingRules
 from common.wire.vocabulary import FeedStatus
+from lab.parts.ports import free_ports
 from lab.platforms.certificate import make_certificate
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.live.conftest import HOME, Reader, reading
 from worker.live.audio_socket import AudioSocket
 from worker.live.frames import NOBODY, frame
@@ -30,10 +31,10 @@ class OnStatus:
 
 @asynccontextmanager
 async def running(
-    url: str, *, rules: OutgoingRules = HOME, most: int = 20, timeout_s: float = 1.0
+    url: str, *, rules: OutgoingRules = HOME, most: int = 20
 ) -> AsyncGenerator[tuple[AudioSocket, OnStatus]]:
     reports = OnStatus()
-    socket = AudioSocket("b1", url, rules, most, timeout_s, reports)
+    socket = AudioSocket("b1", url, rules, most, PATIENCE_S, reports)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(socket.run(), name="socket")
         yield socket, reports
@@ -74,7 +75,9 @@ async def test_all_that_was_put_before_the_end_is_taken_in_order() -> None:
 async def test_a_reader_that_takes_nothing_costs_the_oldest_and_is_connected_to_anew() -> None:
     reader = Reader()
     reader.takes.clear()
-    async with reading(reader), running(reader.url, most=20, timeout_s=1.0) as (socket, reports):
+    async with reading(reader), running(reader.url, most=20) as (socket, reports):
+        await wait_until(lambda: reports.all)
+        socket._timeout_s = 1.0  # pyright: ignore[reportPrivateUsage]  # which a busy machine may take to connect
         put = 0
         while FeedStatus.WAITING not in [status for status, _ in reports.all]:
             socket.put(FRAME)
@@ -91,10 +94,8 @@ async def test_a_reader_that_takes_nothing_costs_the_oldest_and_is_connected_to_
 
 
 async def test_a_reader_that_is_not_there_yet_gets_the_latest_once_it_is() -> None:
-    reader = Reader()
-    async with reading(reader) as port:
-        pass
-    async with running(reader.url, most=3) as (socket, reports):
+    reader, [port] = Reader(), free_ports(1)
+    async with running(f"ws://127.0.0.1:{port}/sound", most=3) as (socket, reports):
         await wait_until(lambda: reports.all)
         for number in range(10):
             socket.put(frame(NOBODY, bytes([number])))

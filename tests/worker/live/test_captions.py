@@ -25,7 +25,7 @@ from lab.platforms.meeting import Meeting
 from lab.platforms.scenario import Layout, Scenario
 from lab.platforms.site import Site, serving
 from lab.platforms.trial import browser_for
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.live.conftest import AT_HOME, no_minutes
 from worker.decide.state import SessionSettings, State
 from worker.live.feeds import LiveFeeds
@@ -33,8 +33,9 @@ from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
 from worker.platforms import adapter_for, prepare
 from worker.platforms.captions import MOST_LINES
+from worker.transcript import utterances
 from worker.transcript.minutes_outbox import MinutesOutbox
-from worker.transcript.utterances import READ_WORDS
+from worker.transcript.utterances import READ_WORDS, Block, UtteranceBuilder, UtteranceUpdate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,11 +104,12 @@ async def recorded_by_nobody(*_: object, **__: object) -> AsyncGenerator[Callabl
 
 
 class Bot:
-    """In its meeting, read. `reports`: what the manager hears."""
+    """In its meeting, read. `reports`: what the manager hears. `read`: each text that a caption had at a look."""
 
     def __init__(self, meeting: Meeting) -> None:
         self.meeting = meeting
         self.reports: list[BotStreamed] = []
+        self.read: set[str] = set()
         self.session: Session | None = None
 
     def where(self) -> State | None:
@@ -131,6 +133,12 @@ async def bot_in(
     live_feeds = LiveFeeds(
         "vm1", LiveSettings(), WEBHOOKS, recorded_by_nobody, bot.reports.append, minutes_outbox or no_minutes()
     )
+    look = UtteranceBuilder.look
+
+    def look_and_note(builder: UtteranceBuilder, now: float, blocks: Sequence[Block]) -> list[UtteranceUpdate]:
+        bot.read.update(block.text for block in blocks)
+        return look(builder, now, blocks)
+
     context = await browser.new_context(locale="en-US")
     page, _ = await prepare(context)
     adapter = adapter_for(platform)
@@ -156,7 +164,9 @@ async def bot_in(
         context_of_it = Context(SessionSettings.of(WorkerSettings()), "vm1", keep, answers)
         bot.session = session = Session(page, join, adapter, context_of_it)
         running = tasks.create_task(session.run(), name="session")
-        yield bot
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(UtteranceBuilder, "look", look_and_note)
+            yield bot
         session.leave(Reason.USER_REQUESTED)
         await running
     bot.meeting.end()  # its people would talk on while other tests run
@@ -164,15 +174,20 @@ async def bot_in(
 
 
 async def say(bot: Bot, name: str, text: str, line: str) -> None:
-    """Word by word, the last one revised, once the bot knows who speaks, if the page marks that."""
+    """Word by word, the last one revised, once the bot knows who speaks, if the page marks that. Between two words a
+    busy machine may stand still: that is no pause.
+    """
     words = text.split()
     bot.meeting.mark(name)
     if "renamed" not in bot.meeting.scenario.layout:
         await wait_until(lambda: (where := bot.where()) and where.speaker == name)
-    for count in range(1, len(words)):
-        bot.meeting.caption(name, " ".join(words[:count]) + " uh", line)
-        await asyncio.sleep(0.15)
-    bot.meeting.caption(name, text, line)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utterances, "STILL_S", PATIENCE_S)
+        for count in range(1, len(words)):
+            bot.meeting.caption(name, " ".join(words[:count]) + " uh", line)
+            await asyncio.sleep(0.15)
+        bot.meeting.caption(name, text, line)
+        await wait_until(lambda: text in bot.read)
     bot.meeting.mark(name, loud=False)
 
 

@@ -155,6 +155,7 @@ async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, sit
     assert b"in_meeting" in files["history.json"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Page, outbox: Outbox) -> None:
     await page.set_content("<p>abc-defg-hij</p><p>the rest</p><script>window.Highlight = undefined</script>")
     assert await keeper(outbox).keep(page, Reason.CAPTCHA) == "b1-2"
@@ -164,6 +165,7 @@ async def test_where_secrets_cannot_be_painted_over_there_is_no_picture(page: Pa
     assert b"the rest" in files["page.txt"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_page_that_is_gone_costs_the_bundle_only_what_it_showed(own_page: Page, outbox: Outbox) -> None:
     seen = keeper(outbox)
     seen.watch(own_page)

@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page
 
 from common.wire.vocabulary import Reason
 from lab.meeting.server import create_app
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import Site, bot_at, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,7 +47,8 @@ async def read(page: Page) -> dict[str, Any]:
 
 
 async def until(page: Page, condition: str) -> dict[str, Any]:
-    await page.wait_for_function(f"(() => {{ const now = poolmgrMedia.read(); return {condition}; }})()", polling=100)
+    asked = f"(() => {{ const now = poolmgrMedia.read(); return {condition}; }})()"
+    await page.wait_for_function(asked, polling=100, timeout=PATIENCE_S * 1000)
     return await read(page)
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Error, Page
 
 from common.wire.looks import MOST_BYTES, Picture
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from worker.meeting import onlookers
 from worker.meeting.onlookers import MOST_LOOKED_AT, Looked, Onlookers, picture_of
 
@@ -87,20 +87,26 @@ async def watching(wire: Wire) -> AsyncGenerator[Onlookers]:
 
 
 async def test_it_ends_by_itself_when_nobody_asks_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onlookers, "LOOKED_AT_S", 0.1)
     monkeypatch.setattr(onlookers, "EVERY_S", 0.01)
     monkeypatch.setattr(onlookers, "_PAUSE_S", 0.01)
     wire = Wire()
-    async with watching(wire) as there:
+
+    async def ask(looked_at_s: float) -> None:
+        monkeypatch.setattr(onlookers, "LOOKED_AT_S", looked_at_s)
         await wire.questions.put("b1")
+
+    async with watching(wire) as there:
+        await ask(PATIENCE_S)
         await wait_until(lambda: len(wire.shown) > 1)
+        await ask(0.1)
         await wait_until(lambda: there.looked_at == [])
         taken = len(wire.shown)
-        await wire.questions.put("b1")
+        await ask(PATIENCE_S)
         await wait_until(lambda: len(wire.shown) > taken)
 
 
-async def test_no_more_than_a_few_bots_of_a_vm_are_looked_at() -> None:
+async def test_no_more_than_a_few_bots_of_a_vm_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onlookers, "LOOKED_AT_S", PATIENCE_S)
     wire = Wire()
     async with watching(wire) as there:
         for number in range(MOST_LOOKED_AT + 1):

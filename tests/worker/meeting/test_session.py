@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from aiohttp import web
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
 from common.wire.messages import AutomaticLeave, BotEnded, BotMoved, Join
 from common.wire.vocabulary import BotState, Reason
+from lab.parts.ports import free_ports
 from tests.waiting import PATIENCE_S, wait_until
-from tests.worker.visits import BUSY, HANGING, Bot, Site, bot_at, go, serving
+from tests.worker.visits import BUSY, HANGING, Bot, Site, bot_at, go
 from worker.decide.page_actions import REPEAT_S
 from worker.decide.state import State
 from worker.decide.words import Dismiss, PageAction
@@ -22,6 +22,9 @@ from worker.platforms import BLANK, built_in
 from worker.platforms.page import PageAdapter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LATER_S: Final = 6.0
+"""A busy machine is not that late."""
 
 
 async def test_a_bot_waits_takes_part_and_ends_with_the_meeting(page: Page, site: Site) -> None:
@@ -75,7 +78,10 @@ async def test_a_slow_page_is_waited_for(page: Page, site: Site) -> None:
         pytest.param("lost", Reason.CONNECTION_LOST, marks=pytest.mark.long),
     ],
 )
-async def test_an_end_screen_ends_the_bot(page: Page, site: Site, screen: str, reason: Reason) -> None:
+async def test_an_end_screen_ends_the_bot(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch, screen: str, reason: Reason
+) -> None:
+    monkeypatch.setattr("worker.decide.lifecycle.WATCHED_S", PATIENCE_S)  # a busy machine takes seconds for a click
     _, ended = await go(page, site.page(f"asked = () => end('{screen}');"))
     assert ended.reason is reason
 
@@ -103,7 +109,7 @@ async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
 @pytest.mark.long
 async def test_a_page_that_never_asks_for_a_name_is_not_understood(page: Page, site: Site) -> None:
     url = site.page("show(null); document.body.append('Hello');")
-    _, ended = await go(page, url, settings=WorkerSettings(load_timeout_s=0.5))
+    _, ended = await go(page, url, settings=WorkerSettings(load_timeout_s=LATER_S))
     assert ended.reason is Reason.UI_ELEMENT_NOT_FOUND
 
 
@@ -143,9 +149,8 @@ async def test_a_bot_that_is_left_alone_leaves(page: Page, site: Site) -> None:
 
 
 async def test_a_server_that_is_not_there_is_told_without_the_link(page: Page) -> None:
-    async with serving(web.Application()) as address:
-        pass
-    _, ended = await go(page, f"{address}/r/secret")
+    [port] = free_ports(1)
+    _, ended = await go(page, f"http://127.0.0.1:{port}/r/secret")
     assert (ended.reason, ended.detail) == (Reason.PAGE_LOAD_FAILED, "net::ERR_CONNECTION_REFUSED")
 
 
@@ -162,7 +167,7 @@ async def test_a_server_that_never_answers_is_given_up(page: Page, site: Site) -
 
 async def test_a_page_that_hangs_is_noticed(own_page: Page, site: Site) -> None:
     then = {BotState.IN_MEETING: "hang()"}
-    bot, ended = await go(own_page, site.page(HANGING), then=then, settings=WorkerSettings(page_timeout_s=1))
+    bot, ended = await go(own_page, site.page(HANGING), then=then, settings=WorkerSettings(page_timeout_s=LATER_S / 2))
     assert ended.reason is Reason.BROWSER_HUNG
     assert bot.moves[-1] is BotState.IN_MEETING
 
@@ -358,7 +363,7 @@ async def test_a_later_session_goes_on_where_the_earlier_one_was(page: Page, sit
 
 async def test_a_page_that_nobody_attends_to_leaves_by_itself_and_that_is_said(page: Page, site: Site) -> None:
     url = site.page('onbeforeunload = (event) => { event.preventDefault(); event.returnValue = "stay"; };')
-    settings = WorkerSettings(unattended_s=1.0)
+    settings = WorkerSettings(unattended_s=LATER_S)
     state = await die_in_meeting(page, url, settings)
     await page.wait_for_url("about:blank", timeout=PATIENCE_S * 1000, wait_until="commit")
     later = Bot(page, url, AutomaticLeave(), settings, state)
@@ -411,10 +416,10 @@ async def test_only_the_first_request_is_heard_of(page: Page, site: Site) -> Non
 
 
 async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
-    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=3.0)) as bot:
+    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=LATER_S)) as bot:
         await bot.until_in(BotState.IN_MEETING)
         reports = len(bot.reports)
-        await page.wait_for_timeout(4500)  # it looks every second whether it was left alone
+        await page.wait_for_timeout((LATER_S + 1.5) * 1000)  # it looks every second whether it was left alone
         assert bot.reports[reports:] == []
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED

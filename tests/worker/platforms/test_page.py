@@ -8,7 +8,7 @@ from playwright.async_api import Page
 from structlog.testing import capture_logs
 
 from common.wire.messages import Join, Participant
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.platforms.conftest import Show, rewrite
 from tests.worker.platforms.test_screens import (
     ADDRESS,
@@ -31,8 +31,6 @@ from worker.platforms.page import PageAdapter
 from worker.platforms.rules import NOTHING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-TIMEOUT_S: Final = 5.0
 
 RULES: Final = """
 ignore = [".talk"]
@@ -87,7 +85,7 @@ def adapter_of(folder: Path, rules: str = RULES, *, keys: bool = False) -> PageA
 
 async def look(page: Page, adapter: Adapter | None, request: LookRequest = NOTHING) -> Seen:
     assert adapter
-    seen = await adapter.observe(page, TIMEOUT_S, request)
+    seen = await adapter.observe(page, PATIENCE_S, request)
     assert isinstance(seen, Seen)
     return seen
 
@@ -95,7 +93,7 @@ async def look(page: Page, adapter: Adapter | None, request: LookRequest = NOTHI
 async def do(page: Page, adapter: Adapter | None, action: PageAction | Dismiss, passcode: str = "") -> list[Any]:
     """What the page noted of it."""
     assert adapter
-    await adapter.act(page, action, join(passcode=passcode), TIMEOUT_S)
+    await adapter.act(page, action, join(passcode=passcode), PATIENCE_S)
     return await page.evaluate("globalThis.noted ?? []")
 
 
@@ -168,9 +166,12 @@ SWITCHES: Final = {
 }  # fmt: skip
 
 
-async def test_nobody_joins_while_a_microphone_is_on(page: Page, show: Show, tmp_path: Path) -> None:
+async def test_nobody_joins_while_a_microphone_is_on(
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await show("https://meeting.example/", "")
     for switch, noted in SWITCHES.items():
+        monkeypatch.setattr(page_adapter, "OFF_S", PATIENCE_S if noted[-1:] == ["ask"] else 1.0)
         await rewrite(page, f"{NOTE}<input class=name>{switch}<button class=ask>Ask to join</button>")
         assert names(await do(page, adapter_of(tmp_path), PageAction.FILL_NAME_AND_JOIN)) == noted, switch
         if noted[-1:] == ["ask"]:
@@ -188,8 +189,9 @@ DEAF: Final = "<button class='mic on' onclick='if (performance.now() > (globalTh
 
 
 async def test_a_switch_that_loses_its_first_clicks_is_clicked_on_again_at_once(
-    page: Page, show: Show, tmp_path: Path
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(page_adapter, "OFF_S", PATIENCE_S)
     await show("https://meeting.example/", f"{NOTE}{DEAF}<button class=ask>Ask to join</button>")
     noted = await do(page, adapter_of(tmp_path), PageAction.FILL_NAME_AND_JOIN)
     assert (noted[-1], await page.locator(".on").count()) == (["ask", True], 0)
@@ -230,7 +232,7 @@ async def test_a_button_that_was_deaf_is_clicked_on_soon_after_and_once(
           }};
         </script>"""
         await rewrite(page, html.replace("BUTTON", button) + script)
-        await adapter_of(tmp_path).act(page, action, join(), TIMEOUT_S)
+        await adapter_of(tmp_path).act(page, action, join(), PATIENCE_S)
         [late_ms] = await page.evaluate("times")
         assert late_ms < (page_adapter.TOOK_S + MACHINE_S) * 1000, (where, answer)
 
@@ -284,7 +286,7 @@ async def test_a_page_whose_switch_cannot_be_moved_sends_nothing(
       globalThis.connection = new RTCPeerConnection();
       connection.addTrack(sound().getTracks()[0]);
     }""")
-    await adapter_of(tmp_path).act(page, PageAction.SWITCH_OFF, join(), TIMEOUT_S)
+    await adapter_of(tmp_path).act(page, PageAction.SWITCH_OFF, join(), PATIENCE_S)
     sent = """async () => {
       const [track] = (await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks();
       return [track.enabled, connection.getSenders()[0].track.enabled];
@@ -360,8 +362,9 @@ async def test_a_bar_that_hides_itself_comes_back_for_the_mouse_and_is_clicked_o
 
 
 async def test_leaving_is_confirmed_where_the_page_asks_and_never_by_enter(
-    page: Page, show: Show, tmp_path: Path
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(page_adapter, "CONFIRM_S", PATIENCE_S)
     html = f"""{NOTE}<button class=leave onclick="later()">Leave</button>
       <script>const later = () => setTimeout(() => {{ document.body.innerHTML += "<button class=really>Yes</button>"; }}, 50);</script>"""
     await show("https://meeting.example/1", html)
@@ -393,11 +396,14 @@ async def test_what_lies_over_the_page_is_told_on_its_screens_and_put_away(
     assert (await look(page, adapter)).popup == "tip"
     assert await do(page, adapter, Dismiss("tip")) == [["tip", True]]
     assert (await look(page, adapter)).popup == ""
-    await adapter.act(page, Dismiss("unheard-of"), join(), TIMEOUT_S)
-    await adapter.act(page, PageAction.LOAD_AGAIN, join(), TIMEOUT_S)
+    await adapter.act(page, Dismiss("unheard-of"), join(), PATIENCE_S)
+    await adapter.act(page, PageAction.LOAD_AGAIN, join(), PATIENCE_S)
 
 
-async def test_it_opens_the_chat_where_it_is_closed_and_says_it_once(page: Page, show: Show, tmp_path: Path) -> None:
+async def test_it_opens_the_chat_where_it_is_closed_and_says_it_once(
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_adapter, "CHAT_OPEN_S", PATIENCE_S)
     html = """<div class=call>.</div><button class=talk-button onclick="setTimeout(open_, 30)">Chat</button><div class=talk></div><script>
       globalThis.said = [];
       function open_() {
@@ -413,15 +419,15 @@ async def test_it_opens_the_chat_where_it_is_closed_and_says_it_once(page: Page,
     await show("https://meeting.example/1", html)
     adapter = adapter_of(tmp_path)
     for text in ("Hello", "Again"):
-        assert await adapter.say(page, text, TIMEOUT_S)
+        assert await adapter.say(page, text, PATIENCE_S)
     assert await page.evaluate("said") == ["Hello", "Again"]
 
 
 async def test_a_page_without_a_chat_is_told_nothing(page: Page, show: Show, tmp_path: Path) -> None:
     await show("https://meeting.example/1", "<div class=call>.</div>")
-    assert not await adapter_of(tmp_path).say(page, "Hello", TIMEOUT_S)
+    assert not await adapter_of(tmp_path).say(page, "Hello", PATIENCE_S)
     await show("https://meeting.example/1", "<div class=call>.</div><button class=talk-button>Chat</button>")
-    assert not await adapter_of(tmp_path).say(page, "Hello", TIMEOUT_S)
+    assert not await adapter_of(tmp_path).say(page, "Hello", PATIENCE_S)
 
 
 async def test_facts_that_are_no_javascript_are_told_once_and_the_other_rules_hold(

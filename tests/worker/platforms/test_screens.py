@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page
 from yarl import URL
 
+from tests.waiting import PATIENCE_S
 from tests.worker.platforms.conftest import WRITE, Show, rewrite
 from worker.decide.participants import LookRequest
 from worker.decide.words import Screen, Seen
@@ -14,8 +15,6 @@ from worker.platforms import adapter_for
 from worker.platforms.rules import NOTHING
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-TIMEOUT_S: Final = 5.0
 
 MEET: Final = "https://meet.google.com/abc-defg-hij?hl=en"
 ZOOM: Final = "https://app.zoom.us/wc/123456789/join?pwd=secret"
@@ -506,7 +505,7 @@ ROWS: Final = [
 async def look(page: Page, platform: str) -> Seen:
     adapter = adapter_for(platform)
     assert adapter
-    seen = await adapter.observe(page, TIMEOUT_S, NOTHING)
+    seen = await adapter.observe(page, PATIENCE_S, NOTHING)
     assert isinstance(seen, Seen)
     return seen
 
@@ -599,11 +598,11 @@ async def test_of_words_of_an_end_it_is_told_whether_the_call_is_still_there(pag
     await show(MEET, "")
     for html, behind in BEHIND.items():
         await rewrite(page, html + MEET_BAR)
-        seen = await meet.observe(page, TIMEOUT_S, inside)
+        seen = await meet.observe(page, PATIENCE_S, inside)
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.behind) == (Screen.REMOVED, behind), html
         await rewrite(page, html)
-        seen = await meet.observe(page, TIMEOUT_S, inside)
+        seen = await meet.observe(page, PATIENCE_S, inside)
         assert isinstance(seen, Seen)
         assert seen.behind == "", html
 
@@ -620,7 +619,7 @@ async def test_a_page_that_offers_the_way_back_is_not_in_the_call(page: Page, sh
         ("<h1>One moment</h1>", False),
     ):
         await rewrite(page, html)
-        seen = await adapter.observe(page, TIMEOUT_S, LookRequest(inside=True))
+        seen = await adapter.observe(page, PATIENCE_S, LookRequest(inside=True))
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over), html
         assert not (await look(page, platform)).over
@@ -636,7 +635,7 @@ async def test_a_program_that_is_in_no_call_says_so_of_the_document_that_had_one
         (LookRequest(inside=True, document=document), True),
         (LookRequest(inside=True, document=1), False),
     ):
-        seen = await jitsi.observe(page, TIMEOUT_S, request)
+        seen = await jitsi.observe(page, PATIENCE_S, request)
         assert isinstance(seen, Seen)
         assert (seen.screen, seen.over) == (Screen.UNKNOWN, over)
 
@@ -658,7 +657,7 @@ async def test_a_page_that_takes_the_bot_to_another_room_says_so_or_is_elsewhere
         ("<p>Taking you back to the main session</p>", here, Screen.BREAKOUT),
     ):
         await rewrite(page, html)
-        seen = await adapter.observe(page, TIMEOUT_S, LookRequest(inside=True, place=place))
+        seen = await adapter.observe(page, PATIENCE_S, LookRequest(inside=True, place=place))
         assert isinstance(seen, Seen)
         assert seen.screen is screen, html
         assert (await look(page, platform)).screen is not Screen.BREAKOUT

@@ -19,7 +19,7 @@ from common.wire.messages import BotEnded, BotMoved, Event, Join, JoinRefused, W
 from common.wire.vocabulary import BotState, GoneCause, Reason, RefusalCause, WorkerState
 from lab.chaos.observers.witness import Seen, Witness
 from lab.chaos.stand_in.chromium import write_program
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from worker.chromium import processes
 from worker.chromium.driver import Driver
 from worker.chromium.process import Launcher
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 E = TypeVar("E", bound=Event)
 
 DENIED: Final = "lobby_s=0.05&deny=1"
-OVER: Final = "stay_s=0.05"
+OVER: Final = "stay_s=0"
 FOR_EVER: Final = "lobby_s=0"
 
 
@@ -166,6 +166,7 @@ async def witness() -> AsyncGenerator[Witness]:
 async def vm(tmp_path: Path, driver: Driver, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Vm]:
     vm = Vm(tmp_path, driver, witness)
     monkeypatch.setattr(steps, "done", vm.after)
+    monkeypatch.setattr("worker.pool.serving.PROBE_DEADLINE_S", PATIENCE_S)  # of a busy machine
     await vm.agent()
     yield vm
     vm.may_claim.set()
@@ -234,7 +235,10 @@ async def test_a_browser_that_hangs_when_the_agent_starts_does_not_outstay_the_t
     assert [end.reason for end in vm.seen(BotEnded)] == [Reason.CUT_OFF]
 
 
-async def test_a_meeting_that_was_over_and_a_browser_that_died_with_the_agent_end_as_the_meeting(vm: Vm) -> None:
+async def test_a_meeting_that_was_over_and_a_browser_that_died_with_the_agent_end_as_the_meeting(
+    vm: Vm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "WATCHED_S", PATIENCE_S)  # a busy machine takes seconds from one look to the next
     vm.dies_after = AgentStep.PAGE_EMPTIED
     await vm.send_in(OVER)
     await vm.died.wait()

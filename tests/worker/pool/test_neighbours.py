@@ -119,7 +119,7 @@ async def test_wedged_pages_end_in_time_for_their_reasons_and_their_neighbour_is
     if "crash" in ends:
         with suppress(PlaywrightError):
             await page_of(harness, "crash").goto("chrome://crash")
-    await wait_until(lambda: {event.worker_id for event in harness.seen(WorkerGone)} == set(ends), 60.0)
+    await wait_until(lambda: {event.worker_id for event in harness.seen(WorkerGone)} == set(ends))
     ended = {event.bot_id: event for event in harness.seen(BotEnded)}
     assert {bot_id: event.reason for bot_id, event in ended.items()} == ends
     assert "more than worker.memory_limit_mb (450)" in ended["hoard"].detail

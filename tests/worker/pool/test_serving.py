@@ -101,8 +101,10 @@ async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(lig
     for process in processes.scan():
         if process.group == leader:
             os.kill(process.pid, signal.SIGSTOP)
-    light_harness.pool.begin(light_harness.join())
-    assert (await light_harness.gone()).cause is GoneCause.UNRESPONSIVE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.pool.serving.PROBE_DEADLINE_S", 1.0)
+        light_harness.pool.begin(light_harness.join())
+        assert (await light_harness.gone()).cause is GoneCause.UNRESPONSIVE
     assert [event.cause for event in light_harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
