@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -35,7 +35,7 @@ from worker.capture.clock import Clock
 from worker.capture.making import sound
 from worker.capture.making.work import Stream
 from worker.capture.on_display import DisplayRecorder, DisplayWay
-from worker.capture.way import FULL, PAUSED, CaptureOptions, Pulled, Start
+from worker.capture.way import FULL, PAUSED, CaptureOptions, Chunk, Pulled, Start
 from worker.chromium import display, processes
 from worker.chromium.driver import Driver
 from worker.live.decoding import Decoder
@@ -220,15 +220,20 @@ def decoded(chunks: list[bytes]) -> list[int]:
     return list(samples)
 
 
-def told_s(chunks: list[bytes]) -> float:
-    """How long their sound is by its own times."""
-    with av.open(io.BytesIO(b"".join(chunks)), "r") as file:
-        times = [
-            float(packet.pts * packet.time_base)
+def packets_of(chunks: Sequence[Chunk]) -> list[tuple[float, int]]:
+    """Of their sound: when each packet begins by its own time, s, and how many samples it has."""
+    with av.open(io.BytesIO(b"".join(chunk.content for chunk in chunks)), "r") as file:
+        return [
+            (float(packet.pts * packet.time_base), sound.samples_of(bytes(packet)))
             for packet in file.demux()
             if packet.pts is not None and packet.time_base
         ]
-    return times[-1] - times[0]
+
+
+def surplus_s(packets: Sequence[tuple[float, int]]) -> float:
+    """How much more sound there is than time, but for the first five seconds."""
+    (began_s, _), *_, (last_s, samples) = packets[250:]
+    return sum(samples for _, samples in packets[250:]) / RATE - (last_s + samples / RATE - began_s)
 
 
 async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(worker: Path) -> None:
@@ -252,8 +257,9 @@ async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(
     rest = await later.pull(9, 60, None)
     assert rest.stopped == {"audio": "asked"}
     assert [chunk.seq for chunk in rest.chunks] == list(range(9, 9 + len(rest.chunks)))
-    contents = [chunk.content for chunk in (*first.chunks[:2], *rest.chunks)]
-    assert len(decoded(contents)) / RATE == pytest.approx(told_s(contents), abs=0.2)
+    chunks = [*first.chunks[:2], *rest.chunks]
+    (began_s, _), *_, (last_s, _) = packets_of(chunks)
+    assert len(decoded([chunk.content for chunk in chunks])) / RATE == pytest.approx(last_s - began_s, abs=0.2)
     assert (await later.pull(9 + len(rest.chunks), 60, None)).chunks == []
     await later.close()
     assert await DisplayWay(worker).find(None) is None
@@ -268,26 +274,21 @@ async def test_sound_keeps_to_the_wall_clock_though_the_sound_server_has_more_of
         env=os.environ | display.environment(worker, records=True),
     )
     recorder = await recorder_of(worker)
-    chunks = (await waiting(recorder, lambda pulled: pulled.waiting > 4 * 50, wanted=400)).chunks
+    # A busy machine plays less than the server could give: there is a surplus only while it plays.
+    seen = await waiting(
+        recorder, lambda pulled: pulled.waiting > 4 * 30 and surplus_s(packets_of(pulled.chunks)) > 0.03, wanted=2400
+    )
     player.kill()
     await player.wait()
-    (worker / "part").write_bytes(b"".join(chunk.content for chunk in chunks))
-    with av.open(str(worker / "part")) as file:
-        packets = [
-            (float(packet.pts * packet.time_base), sound.samples_of(bytes(packet)))
-            for packet in file.demux()
-            if packet.pts is not None and packet.time_base
-        ]
-    recorded_s = sum(samples for _, samples in packets[250:]) / RATE
+    packets = packets_of(seen.chunks)
+    (worker / "part").write_bytes(b"".join(chunk.content for chunk in seen.chunks))
     sound.make([Stream(str(worker / "part"), 0.0, keeps_time=True)], str(worker / "made.ogg"))
     heard = listen(worker / "made.ogg")
     assert level(heard.left) > 0.01, "it plays"
     last_s, samples = packets[-1]
-    surplus_s = recorded_s - (last_s + samples / RATE - packets[250][0])
     late_s = heard.duration_s - (last_s + samples / RATE)
-    print(f"{surplus_s * 1000:.0f} ms too much were recorded, {late_s * 1000:.0f} ms are in the file")
-    assert surplus_s > 0.03
-    assert late_s < surplus_s - 0.02
+    print(f"{surplus_s(packets) * 1000:.0f} ms too much were recorded, {late_s * 1000:.0f} ms are in the file")
+    assert late_s < surplus_s(packets) - 0.02
 
 
 @pytest.mark.long
