@@ -32,7 +32,7 @@ class Heard(NamedTuple):
         return max(range(0, len(self.left) - BLOCK, BLOCK), key=how_clear)
 
     def tones(self, hz: float, at: int) -> tuple[float, float]:
-        """How loud a tone is left and right in the tenth of a second from sample `at`, dB."""
+        """How loud a tone is left and right in the twentieth of a second from sample `at`, dB."""
         return tone(self.left[at : at + BLOCK], hz), tone(self.right[at : at + BLOCK], hz)
 
 
