@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 from tests.worker.conftest import Harness, pool_with
 from worker.capture.recording import Recording
 from worker.capture.recordings import Recordings
+from worker.capture.storing import Storing
 from worker.chromium.driver import Driver
 from worker.chromium.process import find_chromium
 from worker.pool.uplink import Recorders
@@ -99,6 +100,12 @@ class Recorded:
 
     def unblock_store(self) -> None:
         Path(self.settings.store).unlink()
+
+    @property
+    def storing(self) -> Storing:
+        storing = self.recordings._storing  # pyright: ignore[reportPrivateUsage]
+        assert storing
+        return storing
 
     @property
     def active(self) -> Recording:

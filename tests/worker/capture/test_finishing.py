@@ -37,22 +37,14 @@ from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
 from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.clock import Clock
+from worker.capture.finishing import MOST_ORDERED, MOST_SPOILED, SPOILED, SPOILED_LIFE_S, missing_s
 from worker.capture.making.maker import Maker
 from worker.capture.making.work import Work, WorkResult
 from worker.capture.progress import Began, Chunk, Closed, Opened, Paused, Resumed
 from worker.capture.recording import Recording
-from worker.capture.recordings import (
-    MOST_ORDERED,
-    MOST_PUT_OFF,
-    MOST_SPOILED,
-    MOST_TRIES,
-    RETRY_S,
-    SPOILED,
-    SPOILED_LIFE_S,
-    Recordings,
-    missing_s,
-)
+from worker.capture.recordings import MOST_PUT_OFF, Recordings
 from worker.capture.spool import Spool, name_of
+from worker.capture.storing import MOST_TRIES, RETRY_S
 from worker.capture.tab import TabWay
 from worker.decide.state import Limits, SessionSettings, State
 from worker.decide.words import Finish
@@ -119,8 +111,7 @@ class UnderWay:
 async def storing(recorded: Recorded, under_way: UnderWay, story: list[str]) -> AsyncGenerator[None]:
     async with asyncio.TaskGroup() as tasks:
         recording = cast("Recording", under_way)
-        store_along = recorded.recordings._store_along  # pyright: ignore[reportPrivateUsage]
-        work = tasks.create_task(store_along(recording, story.append), name="store")
+        work = tasks.create_task(recorded.storing.along(recording, story.append), name="store")
         yield
         work.cancel()
 
@@ -243,14 +234,14 @@ def of_seconds(recorded: Recorded, seconds: int) -> Spool:
 async def store_next(recorded: Recorded, spool: Spool) -> bool:
     segment = spool.progress.to_store
     if segment:
-        await recorded.recordings._put_segment(spool, segment)  # pyright: ignore[reportPrivateUsage]
+        await recorded.storing.put(spool, segment)
     return segment is not None
 
 
 async def test_whenever_its_vm_is_lost_the_store_says_every_segment_that_it_has(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.WHOLE_EVERY", 3)
+    monkeypatch.setattr("worker.capture.storing.WHOLE_EVERY", 3)
     spool, put, names = of_seconds(recorded, 118), Store.put, list[str]()
     spool.close(Closed(1120.0))
     refuses = {9, 10, 31}
@@ -426,7 +417,7 @@ class AnsweredTooLate(Store):
 async def test_a_manifest_that_was_put_and_not_told_is_told_by_the_next_try(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     recorded.store = store = AnsweredTooLate(recorded.settings)
     store.synced = []
     recorded.anew()
@@ -546,7 +537,7 @@ async def test_what_waits_for_a_store_that_takes_nothing_is_counted_until_it_is_
 async def test_a_disk_that_fails_is_told_as_that_and_counts_as_no_refusal_of_the_store(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool, story = spooled(recorded.folder, 1000.5), list[str]()
     under_way = UnderWay(spool)
     read, faults = Spool.read, [OSError(errno.EIO, "Input/output error")] * 3
@@ -576,7 +567,7 @@ async def test_a_disk_that_fails_is_told_as_that_and_counts_as_no_refusal_of_the
 async def test_that_the_store_takes_it_again_is_told_also_by_the_agent_after_the_one_that_told_the_trouble(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool, told, story = spooled(recorded.folder, 1000.5), list[str](), list[str]()
     recorded.block_store()
     async with storing(recorded, UnderWay(spool), told):
@@ -652,7 +643,7 @@ async def test_what_was_refused_before_anything_came_is_told_if_its_agent_closed
 async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is_stored(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool = spooled(recorded.folder, 1000.5)
     spool.append([(Began(0, 1000.5), Chunk(10, 1011.5, 10.0, 9), b"the tenth")])
     path = spool.folder / spool.progress.tracks["audio"].pending_path
@@ -677,7 +668,7 @@ async def test_what_the_disk_had_lost_before_it_was_cut_is_a_gap_and_the_rest_is
 async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_stored(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch, fault: str, in_mid_call: bool
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool = spooled(recorded.folder, 1000.5, 1010.5)
     [_, path, *rest] = [spool.folder / segment.path for segment in spool.progress.segments]
     reads: list[Path] = []
@@ -714,7 +705,7 @@ async def test_a_segment_that_the_disk_does_not_give_is_a_gap_and_the_rest_is_st
 async def test_what_another_error_keeps_from_being_read_is_waited_for(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool, tries = spooled(recorded.folder, 1000.5), 0
     read = Spool.read
 
@@ -865,8 +856,8 @@ async def test_a_file_that_cannot_be_made_is_tried_again_and_nothing_goes_meanwh
 async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recording(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
-    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.finishing.MOST_TRIES", 2)
     run, tries = Maker._run, list[Work]()  # pyright: ignore[reportPrivateUsage]
 
     async def run_on_a_full_disk(maker: Maker, work: Work, recorded_s: float) -> WorkResult:
@@ -887,7 +878,7 @@ async def test_a_disk_that_is_full_while_files_are_made_is_no_fault_of_the_recor
 async def test_what_is_on_a_full_disk_alone_is_left_to_no_other_vm(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spool, tries, note_stored = spooled(recorded.folder, 1000.5), 0, Spool.note_stored
 
     def note_when_there_is_room(of: Spool, segment: Segment) -> None:
@@ -907,7 +898,7 @@ async def test_what_is_on_a_full_disk_alone_is_left_to_no_other_vm(
 async def test_a_finished_recording_that_the_disk_does_not_remove_is_reported_once(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     spooled(recorded.folder, 1000.5)
     tries, remove = 0, Spool.remove
 
@@ -971,7 +962,7 @@ async def test_what_the_disk_does_not_read_ends_no_agent_and_keeps_no_other_reco
         return stat(path, **how)
 
     monkeypatch.setattr(Path, "stat", fail)
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
     with capture_logs() as logs:
         async with finishing(recorded):
             await wait_until(lambda: recorded.reports, MAKING_S)
@@ -984,7 +975,7 @@ async def test_what_the_disk_does_not_read_ends_no_agent_and_keeps_no_other_reco
 async def test_a_folder_that_the_disk_does_not_read_is_left_to_others_which_is_told_once_and_again_at_an_order(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr("worker.capture.finishing.CHECK_EVERY_S", 0.01)
     looks, stat = Counter[str](), Path.stat
     for bot_id in ("b1", "live"):
         Spool.create(recorded.folder / name_of(bot_id, 1), msgspec.structs.replace(OPENED, bot_id=bot_id))
@@ -1014,8 +1005,8 @@ async def test_a_folder_that_the_disk_does_not_read_is_left_to_others_which_is_t
 
 @pytest.mark.long
 async def test_what_cannot_be_taken_over_is_left_to_others(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
-    monkeypatch.setattr("worker.capture.recordings.CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.finishing.CHECK_EVERY_S", 0.01)
     agent, restore = await lost(recorded), Spool.restore
     await recorded.store.put("spoiled/1/progress.json", b"{")
 
@@ -1040,8 +1031,9 @@ async def test_what_cannot_be_taken_over_is_left_to_others(recorded: Recorded, m
 async def test_a_disk_that_has_lost_many_segments_is_no_reason_to_leave_the_rest_to_others(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
-    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.storing.MOST_TRIES", 2)
+    monkeypatch.setattr("worker.capture.finishing.MOST_TRIES", 2)
 
     def fail(_: Spool, segment: Segment) -> bytes:
         raise OSError(errno.EIO, "Input/output error", segment.path)
@@ -1056,7 +1048,7 @@ async def test_a_disk_that_has_lost_many_segments_is_no_reason_to_leave_the_rest
 async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 3)
+    monkeypatch.setattr("worker.capture.finishing.MOST_TRIES", 3)
     (recorded.folder / name_of("b0", 1)).mkdir(parents=True)
     tried_at: list[float] = []
 
@@ -1077,8 +1069,8 @@ async def test_a_folder_that_cannot_even_be_moved_is_tried_again_after_a_pause(
 async def test_what_cannot_be_made_a_file_of_is_given_up_in_the_end(
     recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.capture.recordings.RETRY_S", (0.01, 0.01))
-    monkeypatch.setattr("worker.capture.recordings.MOST_TRIES", 2)
+    monkeypatch.setattr("worker.capture.storing.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("worker.capture.finishing.MOST_TRIES", 2)
     recorded.settings = msgspec.structs.replace(recorded.settings, finish_memory_mb=1)
     recorded.anew()
     spooled(recorded.folder, 1000.5)
