@@ -14,13 +14,22 @@ from typing import Any, Final, NamedTuple
 import click
 import msgspec
 from click.core import ParameterSource
-from rich.table import Table
 
 from common.config.settings import BadSettingsError, PoolSettings, ScalingSettings, Settings, parse
-from common.runtime.cli.session import Session, fail, put_json, say, with_session
+from common.runtime.cli.session import Session, fail, say, with_session
 from common.runtime.cli.text import count, duration, literal
 from common.runtime.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from common.wire.labels import MOST_LABELS, LabelName, LabelValue
+from poolmgr.cli.program.simulate_output import (
+    Traffic,
+    Tried,
+    headline,
+    labelled_by,
+    points,
+    put_costs,
+    put_runs_json,
+    put_runs_text,
+)
 from poolmgr.cli.program.simulate_scaling import OPTIONS as SCALING_OPTIONS
 from poolmgr.cli.program.simulate_scaling import (
     Row,
@@ -30,14 +39,12 @@ from poolmgr.cli.program.simulate_scaling import (
     put_scaled_text,
     scaling_options,
 )
-from poolmgr.cli.tables import console, table
-from poolmgr.cli.text import NOTHING
 from poolmgr.core.model import Labels, labels_of
 from poolmgr.simulation.arrivals import Arrival, Habits, calendar, poisson, recorded, requiring
-from poolmgr.simulation.cost import Cost, Trial, bots_borne, cost, mix, trials
+from poolmgr.simulation.cost import Trial, bots_borne, cost, mix, trials
 from poolmgr.simulation.fleet import FleetModel, Labelled
-from poolmgr.simulation.plot import MOST_POINTS, Point, letter, svg, terminal_plot
-from poolmgr.simulation.report import Outcome, pareto
+from poolmgr.simulation.plot import MOST_POINTS, svg
+from poolmgr.simulation.report import Outcome
 from poolmgr.simulation.run import Simulation
 from poolmgr.simulation.scaled import ScaledSimulation
 from poolmgr.simulation.timeline import timeline
@@ -55,14 +62,6 @@ _SLICES_AN_HOUR: Final = 12
 _SHOW_PROGRESS_AFTER_S: Final = 2.0
 _LINE_EVERY_S: Final = 10.0
 _FAULTS_SHOWN: Final = 10
-_NUMBERS: Final = (
-    *("MIN\nIDLE", "IDLE\nTTL S", "WARM\nHITS", "WAIT\nP50", "WAIT\nP90", "WAIT\nP99", "WAIT\nMAX"),
-    *("NEVER\nSERVED", "IDLE\nHOURS", "IDLE\nA BOT", "PEAK"),
-)
-_COSTS: Final = (
-    *("VMS", "COSTS\nA DAY", "SAVES\nA DAY", "IDLE", "BUSY", "WARM\nHITS", "WAIT\nP99"),
-    *("NEVER\nSERVED", "GB\nA VM", "CPUS\nA VM"),
-)
 
 
 class _Number(click.FloatRange):
@@ -97,18 +96,6 @@ def _label_sets(_: click.Context, __: click.Parameter, said: tuple[str, ...]) ->
             wanted = f"a number of VMs and a share of 0 to 1, of at most {MOST_LABELS} labels"
             raise click.BadParameter(f"{literal(text)}: write {wanted}")
     return made
-
-
-class _Traffic(NamedTuple):
-    arrivals: list[Arrival]
-    hours: float
-    what: str
-
-
-class _Tried(NamedTuple):
-    trial: Trial
-    outcome: Outcome
-    cost: Cost
 
 
 @click.command
@@ -309,14 +296,14 @@ def simulate(
     outcomes = _run(runs, model, traffic, seed)
     costs = [] if price is None else _costs(price, session.settings, runs[0], outcomes[0], model, traffic, seed)
     if plot:
-        points = _points(runs, outcomes)
-        _write(plot, svg(points, f"{_headline(vms, traffic)}; the numbers are values of {_labelled_by(runs)}"))
+        heading = f"{headline(vms, traffic)}; the numbers are values of {labelled_by(runs)}"
+        _write(plot, svg(points(runs, outcomes), heading))
     if session.as_json:
-        _put_json(vms, seed, traffic, runs, outcomes, costs)
+        put_runs_json(vms, seed, traffic, runs, outcomes, costs)
     else:
-        _put_text(vms, traffic, runs, outcomes, displays=model.displays)
+        put_runs_text(vms, traffic, runs, outcomes, displays=model.displays)
         if costs:
-            _put_costs(costs)
+            put_costs(costs)
 
 
 def _check_labelled(labelled: Sequence[_LabelSet], vms: int) -> None:
@@ -341,7 +328,7 @@ def _scaled(
     session: Session,
     settings: PoolSettings,
     model: FleetModel,
-    traffic: _Traffic,
+    traffic: Traffic,
     seed: int,
     plot: Path | None,
     options: dict[str, Any],
@@ -370,14 +357,14 @@ def _scaled(
     ended += _finish(fixed, traffic.hours, of=3, done=1)
     costs = (cost, *(fixed_cost(vms, traffic.hours) for vms in sizes))
     rows = [Row(name, *each) for name, each in zip(_FLEETS, zip(costs, ended, strict=True), strict=True)]
-    headline = _headline(None, traffic)
+    heading = headline(None, traffic)
     if plot:
-        _write(plot, timeline(scaled.moments, traffic.hours, *sizes, headline))
+        _write(plot, timeline(scaled.moments, traffic.hours, *sizes, heading))
     if session.as_json:
         facts = {"trace": traffic.what, "hours": traffic.hours, "seed": seed, "boot_s": boot_s}
         put_scaled_json(settings, scaling, facts, rows, scaled.moments)
     else:
-        put_scaled_text(headline, rows)
+        put_scaled_text(heading, rows)
 
 
 def _random(what: str, seed: int) -> Random:
@@ -385,7 +372,7 @@ def _random(what: str, seed: int) -> Random:
     return Random(f"{what} {seed}")  # noqa: S311  # it has to come out the same again, and guards nothing
 
 
-def _traffic(trace: str, random: Random, options: dict[str, Any]) -> _Traffic:
+def _traffic(trace: str, random: Random, options: dict[str, Any]) -> Traffic:
     habits = Habits(options["meeting_minutes"] * 60, options["ahead_minutes"] * 60)
     per_day, per_hour, hours = options["jobs_per_day"], options["jobs_per_hour"], options["hours"]
     if per_day is not None and per_hour is not None:
@@ -402,10 +389,10 @@ def _traffic(trace: str, random: Random, options: dict[str, Any]) -> _Traffic:
         arrivals = calendar(jobs_per_day, hours, habits, random, jitter_s=options["jitter_s"])
     if not arrivals:
         raise click.UsageError("there is no job in that time: give more --hours or --jobs-per-day")
-    return _Traffic(arrivals, hours, trace)
+    return Traffic(arrivals, hours, trace)
 
 
-def _recorded(path: Path, mean_stay_s: float, hours: float | None, random: Random) -> _Traffic:
+def _recorded(path: Path, mean_stay_s: float, hours: float | None, random: Random) -> Traffic:
     try:
         read = read_trace(path.read_text(encoding="utf-8"), mean_stay_s, random)
     except (OSError, UnicodeDecodeError) as error:
@@ -420,7 +407,7 @@ def _recorded(path: Path, mean_stay_s: float, hours: float | None, random: Rando
     if not hours and read.hours > _MOST_HOURS:
         fail(f"{path}: its jobs lie {read.hours:,.0f} hours apart: say how many of them with --hours", EXIT_USAGE)
     hours = min(hours or read.hours, read.hours)
-    return _Traffic([arrival for arrival in read.arrivals if arrival.at_s < hours * 3600], hours, path.name)
+    return Traffic([arrival for arrival in read.arrivals if arrival.at_s < hours * 3600], hours, path.name)
 
 
 def _grid(settings: Settings, options: dict[str, Any]) -> list[PoolSettings]:
@@ -521,7 +508,7 @@ class _Progress:
         self._shown = line
 
 
-def _run(runs: Sequence[PoolSettings], model: FleetModel, traffic: _Traffic, seed: int) -> list[Outcome]:
+def _run(runs: Sequence[PoolSettings], model: FleetModel, traffic: Traffic, seed: int) -> list[Outcome]:
     made = (Simulation(run, model, traffic.arrivals, traffic.hours, _random("fleet", seed)) for run in runs)
     return _finish(made, traffic.hours, of=len(runs))
 
@@ -549,42 +536,15 @@ def _finish(
     return outcomes
 
 
-def _put_json(
-    vms: int,
-    seed: int,
-    traffic: _Traffic,
-    runs: Sequence[PoolSettings],
-    outcomes: Sequence[Outcome],
-    costs: Sequence[_Tried],
-) -> None:
-    found = [
-        {"settings": msgspec.to_builtins(run), "pareto": best, **msgspec.to_builtins(outcome)}
-        for run, best, outcome in zip(runs, pareto(outcomes), outcomes, strict=True)
-    ]
-    shown: dict[str, Any] = {"vms": vms, "trace": traffic.what, "hours": traffic.hours, "seed": seed, "runs": found}
-    if costs:
-        shown["costs"] = [
-            {
-                "change": trial.change,
-                "vms": trial.vms,
-                "settings": msgspec.to_builtins(trial.settings),
-                **msgspec.to_builtins(cost),
-                **msgspec.to_builtins(outcome),
-            }
-            for trial, outcome, cost in costs
-        ]
-    put_json(shown)
-
-
 def _costs(
     price: float,
     settings: Settings,
     pool: PoolSettings,
     outcome: Outcome,
     model: FleetModel,
-    traffic: _Traffic,
+    traffic: Traffic,
     seed: int,
-) -> list[_Tried]:
+) -> list[Tried]:
     """The fleet that was asked about, and each that is tried beside it."""
     worker = settings.worker
     mixed = mix((arrival.kind for arrival in traffic.arrivals), pool, worker.display_memory_mb * model.displays)
@@ -595,155 +555,7 @@ def _costs(
         [came] = _run([trial.settings], msgspec.structs.replace(model, vms=trial.vms), traffic, seed)
         tried.append((trial, came))
     reserve_mb = worker.memory_reserve_mb
-    return [_Tried(trial, came, cost(trial, came, traffic.hours, price, reserve_mb, mixed)) for trial, came in tried]
-
-
-def _put_costs(costs: Sequence[_Tried]) -> None:
-    """A table of what each fleet costs, compared with the first."""
-    grid = table("", *_COSTS, right=_COSTS, whole=("", *_COSTS), gap=2)
-    for trial, outcome, each in costs:
-        grid.add_row(
-            trial.change,
-            f"{trial.vms:,}",
-            f"{each.per_day:,.2f}",
-            f"{costs[0].cost.per_day - each.per_day:,.2f}",
-            _percent(each.idle_share),
-            _percent(each.busy_share),
-            _percent(outcome.warm_hit_rate),
-            NOTHING if outcome.wait_p99_s is None else duration(outcome.wait_p99_s),
-            _percent(outcome.never_served_share),
-            f"{each.vm_memory_mb / 1024:.1f}",
-            f"{each.vm_processors:.1f}",
-        )
-    out = console()
-    out.print()
-    out.print(grid)
-    out.print()
-    out.print(
-        "IDLE, BUSY: of the hours of all places for a browser. GB, CPUS: with a bot at every place. Every row was"
-        " simulated.",
-        soft_wrap=True,
-    )
-
-
-def _put_text(
-    vms: int, traffic: _Traffic, runs: Sequence[PoolSettings], outcomes: Sequence[Outcome], *, displays: bool
-) -> None:
-    out = console()
-    out.print(_headline(vms, traffic), soft_wrap=True)
-    out.print()
-    out.print(_table(runs, outcomes))
-    out.print()
-    for outcome in outcomes:
-        out.print(_canaries(outcome), end="", soft_wrap=True)
-        if displays:
-            out.print(_displays(outcome), soft_wrap=True)
-    for number, outcome in enumerate(outcomes):
-        out.print(_required(outcome, letter(number) if len(outcomes) > 1 else ""), end="", soft_wrap=True)
-    if len(runs) == 1:
-        out.print(_advice(runs[0], outcomes[0]), soft_wrap=True)
-        return
-    out.print("* no other run has at least as many warm hits for at most as much idle time", soft_wrap=True)
-    out.print()
-    out.print(terminal_plot(_points(runs, outcomes)), soft_wrap=True)
-
-
-def _canaries(outcome: Outcome) -> str:
-    """What canaries got, and which were taken out; empty: there was nothing for them."""
-    if not outcome.canary_jobs:
-        return ""
-    lines = [f"Canaries got {outcome.canary_jobs:,} of {outcome.served:,} jobs."]
-    lines += [f"{out.vm_id} was taken out after {out.after_h:.1f} hours: {out.why}." for out in outcome.taken_out]
-    return "".join(f"{line}\n" for line in lines) + "\n"
-
-
-def _required(outcome: Outcome, run: str) -> str:
-    """What became of the jobs that require labels, and of the others; empty: none requires any."""
-    lines = list[str]()
-    for each in outcome.required:
-        jobs = each.served + each.never_served
-        wait = NOTHING if each.wait_p99_s is None else duration(each.wait_p99_s)
-        lines.append(
-            f"{f'{run}: ' if run else ''}{each.labels or 'no label'}: {count(jobs, 'job')},"
-            f" {_percent(each.warm_hits / jobs if jobs else None)} warm hits, wait P99 {wait},"
-            f" {each.never_served:,} never served\n"
-        )
-    return f"{''.join(lines)}\n" if lines else ""
-
-
-def _displays(outcome: Outcome) -> str:
-    others = outcome.pictures - outcome.on_display
-    line = f"Of {outcome.pictures:,} jobs with a picture {outcome.on_display:,} got a worker with a display"
-    return f"{line}; of {others:,} a tab records it.\n"
-
-
-def _table(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> Table:
-    """The results as a table. With several runs each has a letter for the plot, and a star if no other run beats it."""
-    several = len(runs) > 1
-    numbers = (*_NUMBERS, "LOAD") if any(outcome.load_peak is not None for outcome in outcomes) else _NUMBERS
-    grid = table(*[""] * several, *numbers, right=numbers, whole=("", *numbers), gap=1)
-    for number, (run, best, outcome) in enumerate(zip(runs, pareto(outcomes), outcomes, strict=True)):
-        waits_s = (outcome.wait_p50_s, outcome.wait_p90_s, outcome.wait_p99_s, outcome.wait_max_s)
-        cells = (
-            str(run.min_idle),
-            f"{run.idle_ttl_s:g}",
-            _percent(outcome.warm_hit_rate),
-            *(NOTHING if wait_s is None else duration(wait_s) for wait_s in waits_s),
-            _percent(outcome.never_served_share),
-            f"{outcome.idle_worker_h:,.0f}",
-            NOTHING if outcome.idle_s_per_bot is None else duration(outcome.idle_s_per_bot),
-            f"{outcome.peak_workers:,}",
-            *([] if numbers is _NUMBERS else [_percent(outcome.load_peak)]),
-        )
-        grid.add_row(*[f"{letter(number)}{'*' if best else ' '}"] * several, *cells)
-    return grid
-
-
-def _headline(vms: int | None, traffic: _Traffic) -> str:
-    hours, jobs = traffic.hours, len(traffic.arrivals)
-    lasting = f"{hours:g} hour{'' if hours == 1 else 's'}, {jobs:,} job{'' if jobs == 1 else 's'}"
-    fleet = "VMs that come and go" if vms is None else count(vms, "VM")
-    return f"{fleet}, {lasting} ({literal(traffic.what)})"
-
-
-def _advice(settings: PoolSettings, outcome: Outcome) -> str:
-    """A sentence that says what to try next."""
-    around = sorted({max(0, min(settings.max_workers, settings.min_idle + more)) for more in (-4, -3, -2, -1, 0, 2)})
-    sweep = f"Add --sweep min_idle={','.join(map(str, around))}"
-    if outcome.warm_hits == outcome.jobs:
-        return f"Every job found a warm browser. Would fewer do? {sweep}"
-    if outcome.never_served or outcome.still_waiting:
-        return (
-            "Some jobs found no browser at all. What would help? More --vms, --max-workers or --processors, or faster"
-            " warm-ups"
-        )
-    return f"{outcome.jobs - outcome.warm_hits:,} jobs had to wait for a browser. What would spare them? {sweep}"
-
-
-def _percent(share: float | None) -> str:
-    return NOTHING if share is None else f"{share * 100:.2f}%"
-
-
-def _points(runs: Sequence[PoolSettings], outcomes: Sequence[Outcome]) -> list[Point]:
-    label = _labelled_by(runs)
-    other = "idle_ttl_s" if label == "min_idle" else "min_idle"
-    return [
-        Point(
-            series=f"{other} {getattr(run, other):g}",
-            label=f"{getattr(run, label):g}",
-            idle_worker_h=outcome.idle_worker_h,
-            warm_hit_rate=outcome.warm_hit_rate or 0.0,
-            wait_p99_s=outcome.wait_p99_s or 0.0,
-            is_best=best,
-        )
-        for run, best, outcome in zip(runs, pareto(outcomes), outcomes, strict=True)
-    ]
-
-
-def _labelled_by(runs: Sequence[PoolSettings]) -> str:
-    """The setting by which points of the same colour differ."""
-    only_ttl = len({run.min_idle for run in runs}) == 1 and len({run.idle_ttl_s for run in runs}) > 1
-    return "idle_ttl_s" if only_ttl else "min_idle"
+    return [Tried(trial, came, cost(trial, came, traffic.hours, price, reserve_mb, mixed)) for trial, came in tried]
 
 
 def _write(path: Path, text: str) -> None:
