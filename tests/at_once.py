@@ -28,7 +28,7 @@ from tests.measuring import keep_measured
 _LOOK_S: Final = 5.0
 _GOES_WITHIN_S: Final = 60.0
 """A process that is no longer needed: it ends what its tests share."""
-_NICENESS: Final = 10
+_NICENESS: Final = 5
 _FORK: Final = multiprocessing.get_context("fork")
 
 
