@@ -107,6 +107,7 @@ class Session:
         self._unattended_s = min(settings.unattended_s, join.leave_when_cut_off_s or settings.unattended_s)
         self._attended_at = float("-inf")
         self._is_seen = join.video or join.is_probe  # pictures are made of all that the page shows
+        self._has_hidden = False  # its videos, so that they are not drawn
         self._news: deque[Observation] = deque()
         self._to_say: deque[str] = deque()
         self._announcement = ""
@@ -343,11 +344,14 @@ class Session:
         return BrowserGone("the page left its meeting, because no agent attended to it", Reason.CUT_OFF)
 
     async def _attend(self, state: State) -> None:
-        if time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE):
+        is_due = time.monotonic() - self._attended_at >= min(ATTEND_S, self._unattended_s * ATTEND_SHARE)
+        hides = state.phase is BotState.IN_MEETING and not self._is_seen
+        if is_due or (hides and not self._has_hidden):
             async with asyncio.timeout(self._patience_s(state)):
                 await self._page.evaluate(ATTEND, self._unattended_s)
-                if state.phase is BotState.IN_MEETING and not self._is_seen:
+                if hides:
                     await self._page.evaluate(HIDE_VIDEOS)
+            self._has_hidden = hides
             self._attended_at = time.monotonic()
 
     async def _act(self, action: PageAction | Dismiss, state: State) -> None:

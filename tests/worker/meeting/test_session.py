@@ -1,6 +1,7 @@
 """A session in a real Chromium, on small pages that keep the room's contract and misbehave."""
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import Final
@@ -425,15 +426,23 @@ async def test_a_page_that_is_attended_to_stays(page: Page, site: Site) -> None:
         assert (await bot.end()).reason is Reason.USER_REQUESTED
 
 
-@pytest.mark.parametrize(("is_recorded", "sheets"), [(False, 1), (True, 0)], ids=["nobody", "recorded"])
-async def test_videos_are_drawn_only_where_the_picture_is_recorded(
-    page: Page, site: Site, is_recorded: bool, sheets: int
+async def test_videos_are_drawn_no_longer_once_the_bot_is_in(
+    page: Page, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = WorkerSettings(unattended_s=2.0)  # so in 2 s it is told four times whether to draw them
-    async with bot_at(page, site.page(""), settings=settings, video=is_recorded) as bot:
+    monkeypatch.setattr(session, "ATTEND_S", math.inf)  # and not with the next of these
+    async with bot_at(page, site.page(""), settings=WorkerSettings(unattended_s=86_400.0)) as bot:
+        await bot.until_in(BotState.IN_MEETING)
+        await page.wait_for_function("document.adoptedStyleSheets.length === 1")
+        bot.session.leave(Reason.USER_REQUESTED)
+        assert (await bot.end()).reason is Reason.USER_REQUESTED
+
+
+async def test_videos_are_drawn_where_the_picture_is_recorded(page: Page, site: Site) -> None:
+    settings = WorkerSettings(unattended_s=2.0)  # so in 2 s it is told four times that it is looked at
+    async with bot_at(page, site.page(""), settings=settings, video=True) as bot:
         await bot.until_in(BotState.IN_MEETING)
         await page.wait_for_timeout(2000)
-        assert await page.evaluate("document.adoptedStyleSheets.length") == sheets
+        assert await page.evaluate("document.adoptedStyleSheets.length") == 0
         bot.session.leave(Reason.USER_REQUESTED)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
 
