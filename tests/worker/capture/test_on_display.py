@@ -258,8 +258,9 @@ async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(
     assert rest.stopped == {"audio": "asked"}
     assert [chunk.seq for chunk in rest.chunks] == list(range(9, 9 + len(rest.chunks)))
     chunks = [*first.chunks[:2], *rest.chunks]
-    (began_s, _), *_, (last_s, _) = packets_of(chunks)
-    assert len(decoded([chunk.content for chunk in chunks])) / RATE == pytest.approx(last_s - began_s, abs=0.2)
+    # A sound server that a busy machine lets wait gives less sound than time has passed.
+    played_s = sum(samples for _, samples in packets_of(chunks)) / RATE
+    assert len(decoded([chunk.content for chunk in chunks])) / RATE == pytest.approx(played_s, abs=0.1)
     assert (await later.pull(9 + len(rest.chunks), 60, None)).chunks == []
     await later.close()
     assert await DisplayWay(worker).find(None) is None
