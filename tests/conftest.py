@@ -73,6 +73,9 @@ _LONGEST: Final = (
 )
 """Of the files, in seconds. A file is with one process, and whoever has one of these is not to begin with it last."""
 
+_IN_BROWSERS: Final = ("tests/worker/", "tests/page/", "tests/e2e/", "tests/up/")
+_COMPUTE: Final = ("tests/worker/decide/", "tests/worker/transcript/")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     at_once.pytest_addoption(parser)
@@ -92,8 +95,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-    places = {file: place for place, file in enumerate(_LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """Longest first, then what opens browsers, then the rest: with --at-once half of the processes begin there."""
+    file = item.nodeid.partition("::")[0]
+    if file in _LONGEST:
+        return _LONGEST.index(file)
+    opens_browsers = file.startswith(_IN_BROWSERS) and not file.startswith(_COMPUTE)
+    return len(_LONGEST) + (0 if opens_browsers else 1)
 
 
 @pytest.hookimpl(wrapper=True)
