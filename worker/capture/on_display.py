@@ -146,6 +146,7 @@ class DisplayRecorder:
         self._folder = folder
         self._capture = folder / "capture"
         self._level = 1.0
+        self._weighed_to = -1  # the number of the latest chunk that the level is of
         self._is_over = False
         self._unproven: int | None = None  # the run that was begun here and has recorded nothing yet
 
@@ -313,11 +314,12 @@ class DisplayRecorder:
         return Chunk(seq, kind, run.parts[kind], *times, path.read_bytes(), run.cause)
 
     def _heard(self, waiting: list[_Numbered], state: _State) -> float:
-        """0 while the latest chunk of sound is digital silence, 1 otherwise."""
-        latest = next((each for each in reversed(waiting) if each.kind == "audio"), None)
-        if latest:
-            size = (self._capture / "chunks" / latest.name).stat().st_size
-            self._level = float(size > SILENT_BYTES_PER_S * state.chunk_ms / 1000)
+        """0 if all sound since the last pull is digital silence, 1 otherwise. Without new sound: as it was."""
+        new = [each for each in waiting if each.kind == "audio" and each.seq > self._weighed_to]
+        if new:
+            sizes = [(self._capture / "chunks" / each.name).stat().st_size for each in new]
+            self._level = float(max(sizes) > SILENT_BYTES_PER_S * state.chunk_ms / 1000)
+            self._weighed_to = new[-1].seq
         return self._level
 
     def _run(self, number: int) -> Path:

@@ -257,6 +257,10 @@ async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(
     rest = await later.pull(9, 60, None)
     assert rest.stopped == {"audio": "asked"}
     assert [chunk.seq for chunk in rest.chunks] == list(range(9, 9 + len(rest.chunks)))
+    assert rest.level == 0
+    louder = min((worker / "capture" / "chunks").iterdir())
+    louder.write_bytes(bytes(10_000))
+    assert (await DisplayRecorder(worker).pull(9, 0, None)).level == 1, "of the loudest, not of the latest"
     chunks = [*first.chunks[:2], *rest.chunks]
     # A sound server that a busy machine lets wait gives less sound than time has passed.
     played_s = sum(samples for _, samples in packets_of(chunks)) / RATE
