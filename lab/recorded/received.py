@@ -2,6 +2,7 @@
 
 import array
 import math
+from operator import mul
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -50,7 +51,7 @@ def listen(path: Path) -> Heard:
 
 def level(samples: list[float]) -> float:
     """Root mean square."""
-    return math.sqrt(sum(sample * sample for sample in samples) / len(samples))
+    return math.sqrt(sum(map(mul, samples, samples)) / len(samples))
 
 
 def tone(samples: list[float], hz: float, rate: float = RATE) -> float:
