@@ -41,7 +41,7 @@ class Fleet:
 
     @property
     def store(self) -> Store:
-        return Store(CaptureSettings(store=str(self.store_folder), store_timeout_s=5.0))
+        return Store(CaptureSettings(store=str(self.store_folder), store_timeout_s=60.0))
 
     def agent(self, vm_id: str) -> MinutesOutbox:
         """As an agent that is started on this VM has it."""

@@ -95,7 +95,7 @@ async def status(world: World, bot_id: str) -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(CaptureSettings(store=str(tmp_path / "store"), store_timeout_s=5.0))
+    return Store(CaptureSettings(store=str(tmp_path / "store"), store_timeout_s=60.0))
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class Recorded:
     def __init__(self, folder: Path, video: Literal["tab", "display"] = "tab", *, tracks: bool = False) -> None:
         self.settings = CaptureSettings(
             store=str(folder / "store"),
-            store_timeout_s=5.0,
+            store_timeout_s=60.0,  # a process may stand still for a while, and that is not what is tested
             video=video,
             video_size="640x360",  # a larger one takes more of the processors, and tells no more
             tracks=tracks,

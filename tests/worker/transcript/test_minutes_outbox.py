@@ -27,6 +27,12 @@ from worker.transcript.utterances import UtteranceUpdate
 JOIN = Join("w1", "b1", 2, "room", "http://h/r/x", "Bot", feeds=Feeds(transcript=True))
 
 
+@pytest.fixture(autouse=True)
+def checked_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That all is done is seen at the next look, which these tests wait for."""
+    monkeypatch.setattr("worker.transcript.minutes_outbox.CHECK_EVERY_S", 0.05)
+
+
 def said(text: str, began_at: float = 100.0, *, is_final: bool = True) -> UtteranceUpdate:
     return UtteranceUpdate(1, "Ann", text, began_at, began_at + 1, is_final)
 
@@ -42,7 +48,7 @@ class Kept:
         return MinutesOutbox("vm1", self.folder, self.anew_store(), self.reports.append)
 
     def anew_store(self) -> Store:
-        return Store(CaptureSettings(store=str(self.store), store_timeout_s=5))
+        return Store(CaptureSettings(store=str(self.store), store_timeout_s=60))
 
     @property
     def stored(self) -> list[str]:
@@ -379,7 +385,7 @@ class DeletedMeanwhile(Store):
 async def test_a_bot_that_is_deleted_while_its_transcript_is_put_leaves_nothing(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     await lost_after(kept, "Good morning")
-    settings = CaptureSettings(store=str(kept.store), store_timeout_s=5)
+    settings = CaptureSettings(store=str(kept.store), store_timeout_s=60)
     await finish(MinutesOutbox("vm1", kept.folder, DeletedMeanwhile(settings), kept.reports.append))
     assert (kept.stored, list(kept.folder.iterdir())) == (["b1/deleted"], [])
 
