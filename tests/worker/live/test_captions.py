@@ -45,11 +45,12 @@ CODES: Final = {"google_meet": "abc-mnop-xyz", "zoom": "81234567890", "teams": "
 
 
 class Receiver:
-    """`answers`: what it says to each; the last one for ever."""
+    """`answers`: what it says to each; the last one for ever. `refused`: how often it was anything but 200."""
 
     def __init__(self) -> None:
         self.url = ""
         self.answers = [200]
+        self.refused = 0
         self.reports: list[dict[str, Any]] = []
 
     async def take(self, request: web.Request) -> web.Response:
@@ -59,6 +60,8 @@ class Receiver:
         status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if status == 200:
             self.reports.append(msgspec.json.decode(body))
+        else:
+            self.refused += 1
         return web.Response(status=status)
 
     @property
@@ -250,8 +253,9 @@ async def test_a_page_without_captions_is_said_to_have_none_and_the_call_goes_on
 
 
 async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_back(
-    pages: tuple[Site, Browser], receiver: Receiver
+    pages: tuple[Site, Browser], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("worker.live.transcript_webhook.RETRY_DELAYS_S", (0.1, 0.5))
     receiver.answers = [503]
     async with bot_in(pages, "teams", receiver.url, Scenario()) as bot:
         await wait_until(lambda: "turned captions on" in bot.meeting.noted)
@@ -259,7 +263,8 @@ async def test_a_receiver_that_is_away_gets_what_is_final_in_order_once_it_is_ba
             await say(bot, "Ann", text, str(number))
         await wait_until(lambda: FeedStatus.WAITING in bot.statuses)
         assert [report.detail for report in bot.reports if report.status is FeedStatus.WAITING] == ["503"]
-        await asyncio.sleep(2.5)
+        refused = receiver.refused
+        await wait_until(lambda: receiver.refused >= refused + 3)
         receiver.answers = [200]
         await wait_until(lambda: len(receiver.finals) == 3)
     assert [text for _, text in receiver.finals] == ["the first of them", "then a second one", "and now the third"]
