@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from worker.capture.recordings import Recordings
 from worker.chromium.driver import Driver
 from worker.decide.state import State
 from worker.live.feeds import LiveFeeds
-from worker.live.frames import RATE
+from worker.live.frames import FRAME_S, RATE
 from worker.transcript.minutes_outbox import MinutesOutbox
 
 AT_HOME: Final = WebhookSettings(allow_http=True, allowed_networks=["127.0.0.0/8"])
@@ -53,8 +53,11 @@ class Reader:
 
     @property
     def samples(self) -> list[float]:
-        pcm = b"".join(frame.pcm for frame in self.frames)
-        return [sample / 32768 for sample in struct.unpack(f"<{len(pcm) // 2}h", pcm)]
+        return samples_of(self.frames)
+
+    @property
+    def last_second(self) -> list[float]:
+        return samples_of(self.frames[-round(1 / FRAME_S) :])
 
     @property
     def heard_s(self) -> float:
@@ -79,6 +82,11 @@ class Reader:
     async def hang_up(self) -> None:
         for socket in list(self._open):
             await socket.close()
+
+
+def samples_of(frames: Sequence[Heard]) -> list[float]:
+    pcm = b"".join(frame.pcm for frame in frames)
+    return [sample / 32768 for sample in struct.unpack(f"<{len(pcm) // 2}h", pcm)]
 
 
 def heard(frame: bytes) -> Heard:
