@@ -33,7 +33,7 @@ class Dynamo:
         self._client: Any = None  # one for all questions while it serves: to make one takes longer than to ask
 
     async def make(self, key: Any = KEY) -> None:
-        async with aws_client("dynamodb", self._moto) as client:
+        async with self._asking() as client:
             await client.create_table(
                 TableName=self.table,
                 KeySchema=list(key),
@@ -43,13 +43,16 @@ class Dynamo:
 
     async def items(self) -> dict[str, dict[str, Any]]:
         """The items by their bot_id, with plain values."""
-        async with nullcontext(self._client) if self._client else aws_client("dynamodb", self._moto) as client:
+        async with self._asking() as client:
             answer = await client.scan(TableName=self.table, ConsistentRead=True)
         assert "LastEvaluatedKey" not in answer
         return {
             item["bot_id"]["S"]: {name: next(iter(value.values())) for name, value in item.items()}
             for item in answer["Items"]
         }
+
+    def _asking(self) -> Any:
+        return nullcontext(self._client) if self._client else aws_client("dynamodb", self._moto)
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:

@@ -43,19 +43,18 @@ class Amazon:
         self._client: Any  # one for all questions: to make one takes longer than to ask
 
     async def make(self, desired: int, most: int = 10, *, protected: bool = True) -> None:
-        async with aws_client("autoscaling", self._moto) as client:
-            await client.create_launch_configuration(
-                LaunchConfigurationName=self.group, ImageId="ami-12345678", InstanceType="t3.large"
-            )
-            await client.create_auto_scaling_group(
-                AutoScalingGroupName=self.group,
-                LaunchConfigurationName=self.group,
-                MinSize=0,
-                MaxSize=most,
-                DesiredCapacity=desired,
-                AvailabilityZones=["eu-west-1a"],
-                NewInstancesProtectedFromScaleIn=protected,
-            )
+        await self._client.create_launch_configuration(
+            LaunchConfigurationName=self.group, ImageId="ami-12345678", InstanceType="t3.large"
+        )
+        await self._client.create_auto_scaling_group(
+            AutoScalingGroupName=self.group,
+            LaunchConfigurationName=self.group,
+            MinSize=0,
+            MaxSize=most,
+            DesiredCapacity=desired,
+            AvailabilityZones=["eu-west-1a"],
+            NewInstancesProtectedFromScaleIn=protected,
+        )
 
     async def truth(self) -> tuple[int, dict[str, bool]]:
         """Its desired capacity as moto has it, and its instances: whether they are protected."""
