@@ -4,7 +4,9 @@ import gc
 import os
 import secrets
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -163,17 +165,29 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sweepers() -> Generator[Callable[[str], Any]]:
+    """Clients, one a server, that delete what tests leave: to connect for each test takes longer than to look."""
+    with ExitStack() as clients:
+
+        @cache
+        def sweeper(url: str) -> Any:
+            redis: Any = Redis.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+            return clients.enter_context(redis)
+
+        yield sweeper
+
+
 @pytest.fixture
-def prefix(request: pytest.FixtureRequest) -> Generator[str]:
+def prefix(request: pytest.FixtureRequest, sweepers: Callable[[str], Any]) -> Generator[str]:
     """The test's keys begin with it. They are deleted afterwards: some tests go through all keys of the server."""
     prefix = f"test-{secrets.token_hex(6)}"
     yield prefix
     if "redis_server" in request.fixturenames:
-        redis: Any = Redis.from_url(request.getfixturevalue("redis_server"))  # pyright: ignore[reportUnknownMemberType]
-        with redis:
-            found: Iterator[bytes] = redis.scan_iter(f"{prefix}*", count=_AT_ONCE)
-            while keys := list(islice(found, _AT_ONCE)):
-                redis.unlink(*keys)
+        redis = sweepers(request.getfixturevalue("redis_server"))
+        found: Iterator[bytes] = redis.scan_iter(f"{prefix}*", count=_AT_ONCE)
+        while keys := list(islice(found, _AT_ONCE)):
+            redis.unlink(*keys)
 
 
 @pytest.fixture
