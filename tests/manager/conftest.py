@@ -36,7 +36,7 @@ class Manager:
             "POOLMGR_REDIS__PREFIX": prefix,
             "POOLMGR_POOL__MIN_IDLE": "3",
             "POOLMGR_POOL__MAX_WORKERS": "8",
-            "POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "5",
+            "POOLMGR_POOL__HEARTBEAT_TIMEOUT_S": "30",  # as for claims, below
             "POOLMGR_WORKER__HEARTBEAT_S": "0.2",
             "POOLMGR_POOL__CLAIM_TIMEOUT_S": "20",  # the agents are in the process of the test, which may have to wait
             "POOLMGR_API__LISTEN": f"127.0.0.1:{api}",
