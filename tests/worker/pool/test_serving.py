@@ -162,8 +162,10 @@ async def test_a_bot_that_waits_for_its_browser_to_be_connected_to_again_ends_at
 
 
 async def test_a_bot_whose_browser_crashes_while_its_claim_is_asked_does_not_wait_for_the_answer(
-    light_harness: Harness,
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The answer never comes. Its worker waits for it until it has to be wound up."""
+    monkeypatch.setattr("worker.pool.pool.WIND_UP_S", 0.5)
     await light_harness.warm()
     light_harness.may_claim.clear()
     light_harness.pool.begin(light_harness.join())
