@@ -47,7 +47,7 @@ async def _watch_memory(harness: Harness) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def harness(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
     settings = WorkerSettings(
-        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=2.0, load_timeout_s=8.0, leave_timeout_s=2.0
+        memory_reserve_mb=0, memory_limit_mb=450, page_timeout_s=8.0, load_timeout_s=20.0, leave_timeout_s=2.0
     )
     silence = asyncio.Event()
 
