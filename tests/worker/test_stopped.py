@@ -19,16 +19,17 @@ from tests.fork_server import ForkServer
 from tests.waiting import wait_until
 from tests.worker.test_agent import Agent, Machine
 
-DRAIN_S: Final = 1.2
+DRAIN_S: Final = 7.0  # an agent that stands still meanwhile still ends its idle workers first
 LEAVE_S: Final = 1.0
 ABANDON_S: Final = 5.0  # worker/agent.py: after those, who has not left is ended
-SLACK_S: Final = 5.0  # to kill the processes, write the rest, and for a machine that has other things to do
+SLACK_S: Final = 20.0  # to kill the processes, write the rest, and for a machine that has other things to do
 
 INSIDE: Final = "lobby_s=0"
 WAITS: Final = "lobby_s=1000"
-DENIED: Final = "lobby_s=0.5&deny=1"
-OVER: Final = "lobby_s=0&stay_s=0.8"
-HANGS: Final = "lobby_s=0&hang_s=0.6"
+# Long enough that an agent that stands still for some seconds still sees what comes before.
+DENIED: Final = "lobby_s=8&deny=1"
+OVER: Final = "lobby_s=0&stay_s=8"
+HANGS: Final = "lobby_s=0&hang_s=8"
 
 ENDS: Final = {
     "adopted": {Reason.SHUTDOWN},
@@ -51,7 +52,7 @@ async def machine(fork_server: ForkServer, redis_server: str, prefix: str, tmp_p
         machine.environment |= {
             "POOLMGR_WORKER__CHROMIUM": str(write_program(tmp_path / "stand-in", witness.address)),
             "POOLMGR_WORKER__WARM_PAGES": "[]",
-            "POOLMGR_WORKER__PAGE_TIMEOUT_S": "0.5",
+            "POOLMGR_WORKER__PAGE_TIMEOUT_S": "4",
             "POOLMGR_WORKER__DRAIN_TIMEOUT_S": str(DRAIN_S),
             "POOLMGR_WORKER__LEAVE_TIMEOUT_S": str(LEAVE_S),
         }
@@ -92,7 +93,8 @@ async def test_an_agent_with_every_kind_of_bot_ends_within_its_limits(machine: M
     await agent.reached("hangs", BotState.IN_MEETING)
     await agent.reached("over", BotState.IN_MEETING)
     await agent.reached("denied", BotState.WAITING_ROOM)
-    await agent.seen(BotSaw, lambda event: event.bot_id == "denied" and event.screen == "denied")
+    for kind, screen in (("over", "ended"), ("denied", "denied")):
+        await agent.seen(BotSaw, lambda event, kind=kind, screen=screen: (event.bot_id, event.screen) == (kind, screen))
     await agent.order(Retire("w-retires"), Leave("w-leaves", "leaves", 1), Warm("w-warms"))
     await agent.order(Join("w-stale", "stale", 1, "room", f"{agent.meeting}?tag=stale", "Bot"))  # no record says so
     await send_in(agent, "late", INSIDE)
