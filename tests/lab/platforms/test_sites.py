@@ -1,4 +1,6 @@
-"""The pages in a real Chromium, walked by hand-written clicks: no adapter, no lifecycle."""
+"""The pages in a real Chromium, walked by hand-written clicks: no adapter, no lifecycle. All of these tests are long:
+bots walk the same pages in tests/worker/platforms/test_sites.py.
+"""
 
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -18,7 +20,7 @@ from lab.platforms.site import Site, serving
 from lab.platforms.trial import browser_for
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 PATIENCE_MS: Final = 60_000
 CODES: Final = {
@@ -91,7 +93,6 @@ async def test_a_browser_takes_the_pages_for_the_platforms_own(page: Page, site:
         assert recognise(page.url).platform == platform
 
 
-@pytest.mark.long
 async def test_every_host_name_answers(page: Page) -> None:
     addresses = [f"https://{host.replace('*', 'us05web')}/" for host in HOSTS]
     answers: list[tuple[str, bool]] = []
@@ -102,7 +103,6 @@ async def test_every_host_name_answers(page: Page) -> None:
     page.remove_listener("response", note)
 
 
-@pytest.mark.long
 async def test_another_certificate_is_not_trusted(context: BrowserContext) -> None:
     page = await context.new_page()
     async with serving() as other:
@@ -138,13 +138,6 @@ LEAVE: Final = {
 }
 
 
-# All platforms' pages are walked by bots as well: tests/worker/platforms/test_sites.py.
-EACH: Final = (
-    "google_meet",
-    *(pytest.param(each, marks=pytest.mark.long) for each in PLATFORMS if each != "google_meet"),
-)
-
-
 async def ask_to_join(page: Page, meeting: Meeting) -> None:
     platform = meeting.platform
     await page.goto(meeting.link)
@@ -154,7 +147,6 @@ async def ask_to_join(page: Page, meeting: Meeting) -> None:
     await page.click(JOIN[platform])
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("platform", PLATFORMS)
 async def test_one_gets_in_hears_others_and_out_again(page: Page, site: Site, platform: str) -> None:
     meeting = site.arrange(platform, CODES[platform], Scenario(entry="lobby", voices=("Vera",)))
@@ -172,8 +164,7 @@ async def test_one_gets_in_hears_others_and_out_again(page: Page, site: Site, pl
     await wait_until(lambda: set(meeting.present) == {"Ann", "Vera"})
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("platform", EACH)
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("wordings", [slice(1), slice(1, None)], ids=["first", "further"])
 async def test_every_screen_shows_what_it_is_known_by(page: Page, site: Site, platform: str, wordings: slice) -> None:
     meeting = site.arrange(platform, CODES[platform], Scenario(turns=(Turn("load", "prejoin"),)))
@@ -192,7 +183,6 @@ async def see(page: Page, meeting: Meeting, shown: Shown, wording: int) -> None:
     await page.locator(selector).first.wait_for(timeout=PATIENCE_MS)
 
 
-@pytest.mark.long
 async def test_what_is_said_is_seen_where_the_chat_is_open(page: Page, site: Site) -> None:
     meeting = site.arrange("google_meet", CODES["google_meet"])
     await ask_to_join(page, meeting)
@@ -206,7 +196,6 @@ async def test_what_is_said_is_seen_where_the_chat_is_open(page: Page, site: Sit
     await wait_until(lambda: meeting.said == [("Ann", "Good morning"), (BOT_NAME, "Hello")])
 
 
-@pytest.mark.long
 async def test_a_heavy_page_is_heavy_once(page: Page, site: Site) -> None:
     meeting = site.arrange("zoom", CODES["zoom"], Scenario(weight_mb=1))
     transferred: list[int] = []
@@ -219,7 +208,6 @@ async def test_a_heavy_page_is_heavy_once(page: Page, site: Site) -> None:
     assert transferred[1] == 0
 
 
-@pytest.mark.long
 async def test_a_scenario_acts_by_itself(page: Page, site: Site) -> None:
     acts = (Act("lobby", "admit", 50), Act("meeting", "come:Bea", 50), Act("meeting", "remove", 200))
     meeting = site.arrange("teams", CODES["teams"], Scenario(entry="lobby", acts=acts))
@@ -228,7 +216,6 @@ async def test_a_scenario_acts_by_itself(page: Page, site: Site) -> None:
     assert meeting.present == ["Ann", "Bea"]
 
 
-@pytest.mark.long
 async def test_a_page_that_was_just_drawn_loses_clicks(page: Page, site: Site) -> None:
     meeting = site.arrange("zoom", CODES["zoom"], Scenario(deaf_ms=PATIENCE_MS))
     await page.goto(f"https://app.zoom.us/wc/{meeting.code}/join")
@@ -236,7 +223,6 @@ async def test_a_page_that_was_just_drawn_loses_clicks(page: Page, site: Site) -
     await wait_until(lambda: meeting.noted == ["lost a click on microphone"])
 
 
-@pytest.mark.long
 async def test_a_client_in_a_frame_may_have_its_button_covered(page: Page, site: Site) -> None:
     meeting = site.arrange("zoom", CODES["zoom"], Scenario(layout=("frame",), covered=True))
     await page.goto(f"https://app.zoom.us/wc/{meeting.code}/join")
