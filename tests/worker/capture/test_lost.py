@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of
 from tests.worker.capture.test_changed_way import silences
 from tests.worker.capture.test_pictures import page_of
-from tests.worker.capture.test_recordings import assert_true_to, missing
+from tests.worker.capture.test_recordings import assert_true_to, fetched_lately, missing
 from tests.worker.conftest import pool_with_own_driver
 from worker.capture.tab import TabRecorder
 from worker.chromium.driver import PAGE_ERRORS, Driver
@@ -58,8 +58,9 @@ async def test_a_recorder_that_hangs_is_replaced_and_only_what_it_had_and_the_ti
         await wait_until(lambda: len(recorded.segments) >= 1)
         recorder = recorded.active._recorder  # pyright: ignore[reportPrivateUsage]
         assert isinstance(recorder, TabRecorder)
-        await recorder.tab.evaluate("void setTimeout(() => { for (;;); }, 0)")
+        await wait_until(lambda: fetched_lately(recorded))
         hung_at = time.time()
+        await recorder.tab.evaluate("void setTimeout(() => { for (;;); }, 0)")
         await wait_until(lambda: recorded.parts == 2)
         assert recorder.tab not in page_of(harness).context.pages
         await asyncio.sleep(3)
