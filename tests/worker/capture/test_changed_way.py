@@ -27,6 +27,8 @@ from tests.worker.capture.conftest import Recorded, finished, go_in, harness_of,
 from tests.worker.capture.test_on_display import program_of
 from tests.worker.capture.test_pictures import beeps, box_of, later_s, page_of, parts
 from tests.worker.test_agent import machine_with
+from worker.capture.recording import CHUNK_S
+from worker.capture.silence import SILENT_AFTER_S, SilenceDetector
 from worker.chromium import display
 from worker.chromium.driver import Driver
 
@@ -78,8 +80,16 @@ def silences(heard: Heard) -> list[tuple[float, float]]:
 
 
 async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound_and_picture_go_on_in_step(
-    recorded: Recorded, driver: Driver, room: str, seen_somebody: Page
+    recorded: Recorded, driver: Driver, room: str, seen_somebody: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked_at = [time.time()]
+    is_wrongly_silent = SilenceDetector.is_wrongly_silent
+
+    def look(detector: SilenceDetector, now: float, level: float, voice_at: float | None) -> bool:
+        looked_at.append(time.time())
+        return is_wrongly_silent(detector, now, level, voice_at)
+
+    monkeypatch.setattr(SilenceDetector, "is_wrongly_silent", look)
     async with harness_of(recorded, driver, room, video=True) as harness:
         worker = recorded.folder.parent / "workers/w1"
         await go_in(harness)
@@ -88,6 +98,8 @@ async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound
         box = await box_of(harness)
         await page.evaluate(NOTE)
         await asyncio.sleep(5)
+        muting_at = time.time()
+        heard_at = max(at for at in looked_at if at <= muting_at)
         await asyncio.to_thread(mute, worker)
         muted_at = time.time()
         await wait_until(lambda: any(did.startswith("capture_failed") for did in story(harness)))
@@ -100,7 +112,7 @@ async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound
         noted = await page.evaluate("noted")
         harness.pool.leave("w1", "b1", 1, Reason.USER_REQUESTED)
         await harness.gone()
-    assert told_s < 15
+    assert told_s < SILENT_AFTER_S + 20, "a process that stands still for a while is no fault"
     assert f"{BY_TAB}what was recorded was silent" in story(harness)
     made = await finished(recorded)
     assert (made.way, ways(made), parts(made)) == ("display", ["display", "recorder_tab"], {"audio": 2, "video": 2})
@@ -117,8 +129,10 @@ async def test_a_display_whose_sound_is_silent_is_given_up_for_the_tab_and_sound
     told = sound[0].began_at - made.began_at, lost[0].ended_at - made.began_at
     print(f"muted at {muted_at - made.began_at:.2f} s, told after {told_s:.1f} s")
     print(f"silent in the file from {silent_s:.2f} to {again_s:.2f} s, told from {told[0]:.2f} to {told[1]:.2f} s")
-    assert silent_s == pytest.approx(muted_at - made.began_at, abs=0.5)
-    assert told == (pytest.approx(silent_s, abs=1.5), pytest.approx(again_s, abs=0.5))
+    assert muting_at - 0.5 < made.began_at + silent_s < muted_at + 0.5
+    since_s = min(silent_s, heard_at - made.began_at)  # silence counts from the last look that heard something
+    assert since_s - CHUNK_S - 0.5 < told[0] < silent_s + 1.5
+    assert told[1] == pytest.approx(again_s, abs=0.5)
     assert lost[0].began_at < sound[0].ended_at + 0.5, "nothing between them is untold"
     before, afterwards = slice(round(silent_s * RATE)), slice(round(again_s * RATE), None)
     for stretch in (Heard(*(side[part] for side in heard)) for part in (before, afterwards)):
