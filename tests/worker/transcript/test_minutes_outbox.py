@@ -21,7 +21,14 @@ from common.wire import minutes
 from common.wire.messages import BotTranscribed, Feeds, FinishRecording, Join
 from common.wire.minutes import CAPTIONS, SO_FAR, SPEAKERS, TRANSCRIPT, Minutes, Turn, Utterance
 from tests.waiting import wait_until
-from worker.transcript.minutes_outbox import COPIED_BYTES, COPY_EVERY_S, ORDER_LIFE_S, MinutesFile, MinutesOutbox
+from worker.transcript.minutes_outbox import (
+    CHECK_EVERY_S,
+    COPIED_BYTES,
+    COPY_EVERY_S,
+    ORDER_LIFE_S,
+    MinutesFile,
+    MinutesOutbox,
+)
 from worker.transcript.utterances import UtteranceUpdate
 
 JOIN = Join("w1", "b1", 2, "room", "http://h/r/x", "Bot", feeds=Feeds(transcript=True))
@@ -516,6 +523,7 @@ async def test_minutes_that_fail_for_ever_are_tried_ever_more_seldom(
         tried_at.append(now)
         raise OSError(errno.EIO, "Input/output error")
 
+    monkeypatch.setattr("worker.transcript.minutes_outbox.CHECK_EVERY_S", CHECK_EVERY_S)  # time costs nothing here
     monkeypatch.setattr("worker.transcript.minutes_outbox.time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr("worker.transcript.minutes_outbox.pause", time_passes)
     monkeypatch.setattr(Path, "read_bytes", fail)
