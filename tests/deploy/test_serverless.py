@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -518,12 +519,18 @@ def test_eventbridge_brings_the_job_as_detail_or_as_input(trigger: ModuleType, a
 # What is kept from others
 
 
-def test_no_link_name_or_secret_is_logged(trigger: ModuleType, api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+def test_no_link_name_or_secret_is_logged(trigger: ModuleType, api: Api, request: pytest.FixtureRequest) -> None:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    root = logging.getLogger()
+    request.addfinalizer(partial(root.removeHandler, handler))
+    request.addfinalizer(partial(root.setLevel, root.level))
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
     api.answers = [(201, {}, {"bot_id": "bot-1"}), (400, {}, {"message": f"meeting_link: {LINK}"})]
     for _ in range(2):
         trigger.handler(posted(google()), Context())
-    lines = [record.getMessage() for record in caplog.records]
     assert [json.loads(line) for line in lines] == [
         {"event": "trigger_handled", "status": 200, "outcome": "created", "source": "google", "bot_id": "bot-1"},
         {"event": "trigger_handled", "status": 400, "outcome": "refused", "source": "google"},
