@@ -39,12 +39,29 @@ os.environ["NODE_COMPILE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_c
 
 _AT_ONCE: Final = 10_000
 _measuring: Final = Measuring()
+_configure_logging: Final = structlog.configure
+
+
+def _configure_for_now(**settings: Any) -> None:
+    """A program that a test runs in this process decides what is logged, and its loggers would stay with that."""
+    settings["cache_logger_on_first_use"] = False
+    _configure_logging(**settings)
+
+
+_logging: Any = structlog
+_logging.configure = _configure_for_now
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """No fixture: that would take a tenth of the time of a small test, and there are thousands."""
     _measuring.for_test(item)
-    return (yield)
+    before = structlog.get_config()
+    try:
+        return (yield)
+    finally:
+        _configure_logging(**before)
+        structlog.contextvars.clear_contextvars()
 
 
 _LONGEST: Final = (
@@ -119,21 +136,6 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     finally:
         gc.freeze()
         gc.enable()
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """A program that a test runs in this process decides what is logged, and its loggers would stay with that."""
-    before, configure = structlog.get_config(), structlog.configure
-
-    def configure_for_now(**settings: Any) -> None:
-        settings["cache_logger_on_first_use"] = False
-        configure(**settings)
-
-    monkeypatch.setattr(structlog, "configure", configure_for_now)
-    yield
-    configure(**before)
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session", autouse=True)
