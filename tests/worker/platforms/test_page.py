@@ -171,7 +171,7 @@ async def test_nobody_joins_while_a_microphone_is_on(
 ) -> None:
     await show("https://meeting.example/", "")
     for switch, noted in SWITCHES.items():
-        monkeypatch.setattr(page_adapter, "OFF_S", PATIENCE_S if noted[-1:] == ["ask"] else 1.0)
+        monkeypatch.setattr(page_adapter, "OFF_S", PATIENCE_S if noted[-1:] == ["ask"] else 0.3)
         await rewrite(page, f"{NOTE}<input class=name>{switch}<button class=ask>Ask to join</button>")
         assert names(await do(page, adapter_of(tmp_path), PageAction.FILL_NAME_AND_JOIN)) == noted, switch
         if noted[-1:] == ["ask"]:
@@ -206,7 +206,7 @@ BUTTONS: Final = {
 
 ANSWERS: Final = ("disabled = true", "remove()", "textContent += '.'", "ariaBusy = 'true'")
 # Each button, and each answer.
-QUICK: Final = (*(("name prompt", answer) for answer in ANSWERS), ("popup", "remove()"), ("meeting", "disabled = true"))
+QUICK: Final = tuple(zip(("meeting", "popup", "name prompt", "name prompt"), ANSWERS, strict=True))
 
 
 REST: Final = tuple((where, answer) for where in BUTTONS for answer in ANSWERS if (where, answer) not in QUICK)
@@ -298,6 +298,7 @@ async def test_a_switch_that_nothing_switches_off_keeps_the_bot_out_for_a_few_tr
     page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_adapter, "TRIES_TO_SWITCH_OFF", 1)
+    monkeypatch.setattr(page_adapter, "OFF_S", 0.1)
     adapter = adapter_of(tmp_path)
     await show(
         "https://meeting.example/", f"{NOTE}<button class='mic on'>Mic</button><button class=ask>Ask to join</button>"
@@ -322,9 +323,8 @@ JOIN_BUTTONS: Final = {
 }
 
 
-@pytest.mark.parametrize(
-    "platform", [pytest.param(each, marks=() if each == "jitsi" else pytest.mark.long) for each in LABELS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("platform", LABELS)
 async def test_a_switch_that_has_a_label_only_is_switched_off(page: Page, show: Show, platform: str) -> None:
     await show(ADDRESS[platform], "")
     for on, off in LABELS[platform].items():
@@ -352,6 +352,7 @@ async def test_a_click_that_something_swallows_is_not_made_and_after_two_tries_i
     assert await do(page, adapter, PageAction.FILL_NAME_AND_JOIN) == [["ask", False]]
 
 
+@pytest.mark.long
 async def test_a_bar_that_hides_itself_comes_back_for_the_mouse_and_is_clicked_on(
     page: Page, show: Show, tmp_path: Path
 ) -> None:
@@ -423,7 +424,10 @@ async def test_it_opens_the_chat_where_it_is_closed_and_says_it_once(
     assert await page.evaluate("said") == ["Hello", "Again"]
 
 
-async def test_a_page_without_a_chat_is_told_nothing(page: Page, show: Show, tmp_path: Path) -> None:
+async def test_a_page_without_a_chat_is_told_nothing(
+    page: Page, show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_adapter, "CHAT_OPEN_S", 0.3)
     await show("https://meeting.example/1", "<div class=call>.</div>")
     assert not await adapter_of(tmp_path).say(page, "Hello", PATIENCE_S)
     await show("https://meeting.example/1", "<div class=call>.</div><button class=talk-button>Chat</button>")
@@ -637,6 +641,7 @@ async def test_zooms_join_button_is_clicked_on_under_its_card_but_not_while_it_i
     assert noted[-1] == ["preview-join-button", False]
 
 
+@pytest.mark.long
 async def test_a_launcher_is_passed(page: Page, show: Show) -> None:
     await show(TEAMS, f"{NOTE}<button class=web data-tid=joinOnWeb>Continue on this browser</button>")
     assert await do(page, adapter_for("teams"), PageAction.CONTINUE) == [["web", True]]
