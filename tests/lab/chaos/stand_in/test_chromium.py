@@ -135,7 +135,11 @@ async def test_the_agents_own_adapter_takes_it_from_the_link_to_the_end(
 
 @pytest.mark.parametrize(
     ("query", "screen"),
-    [("deny=1", Screen.DENIED), ("stay_s=0.1&end=removed", Screen.REMOVED), ("stay_s=0.1&end=full", Screen.FULL)],
+    [
+        ("deny=1", Screen.DENIED),
+        ("stay_s=0.1&end=removed", Screen.REMOVED),
+        pytest.param("stay_s=0.1&end=full", Screen.FULL, marks=pytest.mark.long),
+    ],
 )
 async def test_the_link_says_how_the_meeting_ends(
     playwright: Playwright, browser: StandIn, witness: Witness, adapter: Adapter, query: str, screen: Screen
