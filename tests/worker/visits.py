@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
+from msgspec.structs import replace
 from playwright.async_api import Page
 
 from common.config.settings import WorkerSettings
@@ -145,6 +146,11 @@ async def serving(app: web.Application) -> AsyncGenerator[str]:
         await runner.cleanup()
 
 
+def patient(**settings: float) -> WorkerSettings:
+    """With time for all that a test is not about, though its process, the driver or the page stands still for 5 s."""
+    return replace(WorkerSettings(page_timeout_s=20.0, leave_timeout_s=40.0), **settings)
+
+
 class Bot:
     """A session under way, and what it reported."""
 
@@ -238,7 +244,7 @@ async def bot_at(
     settings: WorkerSettings | None = None,
     **other: Any,
 ) -> AsyncGenerator[Bot]:
-    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or WorkerSettings(), **other)
+    bot = Bot(page, url, automatic_leave or AutomaticLeave(), settings or patient(), **other)
     async with asyncio.TaskGroup() as tasks:
         bot.start(tasks)
         yield bot
