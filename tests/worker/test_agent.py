@@ -1,5 +1,5 @@
-"""The agent as a process of its own, ordered about over a real Redis, with real browsers in a real meeting room; with
-the fault suite's stand-ins, where a test is about the agent and asks of a browser no more than that it is one.
+"""The agent as a process of its own, ordered about over a real Redis; with the fault suite's stand-ins, where a test is
+about the agent and asks of a browser no more than that it is one.
 """
 
 import asyncio
@@ -255,8 +255,9 @@ async def shared(
 ) -> AsyncGenerator[Shared]:
     """An agent for all tests that let it live, each with workers of its own; and a browser that was there before it."""
     folder, prefix = tmp_path_factory.mktemp("machine"), f"test-{secrets.token_hex(6)}"
-    async with machine_with(fork_server, redis_server, prefix, folder) as machine:
-        orphan = await Launcher(Profile(find_chromium("")), machine.state_dir).launch("orphan")
+    async with machine_of_stand_ins(fork_server, redis_server, prefix, folder) as machine:
+        program = find_chromium(machine.environment["POOLMGR_WORKER__CHROMIUM"])
+        orphan = await Launcher(Profile(program), machine.state_dir).launch("orphan")
         yield Shared(machine, await machine.agent(), orphan)
 
 
@@ -307,9 +308,10 @@ async def test_a_stale_attempt_is_dropped_and_the_worker_stays_idle(shared: Shar
 
 @pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
-async def test_no_process_of_a_browser_dumps_core(shared: Shared) -> None:
-    await shared.agent.warmed("undumped")
-    pids = {shared.agent.process.pid, *(each.pid for each in shared.agent.browsers("undumped"))}
+async def test_no_process_of_a_browser_dumps_core(machine: Machine) -> None:
+    agent = await machine.agent()
+    await agent.warmed("undumped")
+    pids = {agent.process.pid, *(each.pid for each in agent.browsers("undumped"))}
     assert len(pids) > 2
     assert {resource.prlimit(pid, resource.RLIMIT_CORE) for pid in pids} == {(0, 0)}
 
@@ -426,8 +428,8 @@ async def test_a_service_whose_redis_is_away_is_ready_all_the_same_and_says_wher
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_ctrl_c_while_it_starts_is_an_orderly_end(machine: Machine) -> None:
-    agent = machine.run()
+async def test_ctrl_c_while_it_starts_is_an_orderly_end(light_machine: Machine) -> None:
+    agent = light_machine.run()
     await wait_until(lambda: any(_is_driver_of(each, agent.process.pid) for each in processes.scan()))
     os.killpg(agent.process.pid, signal.SIGINT)  # as a terminal does it: to all of them
     assert await agent.exit_code() == 0
