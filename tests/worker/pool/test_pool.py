@@ -36,16 +36,16 @@ async def cold(tmp_path: Path, driver: Driver) -> AsyncGenerator[Harness]:
         yield cold
 
 
-async def test_a_retired_worker_leaves_nothing(harness: Harness) -> None:
-    await harness.warm()
-    assert harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
-    harness.pool.warm("w1")  # a second order changes nothing
-    assert len(harness.browsers()) == 1
-    harness.pool.retire("w1")
-    assert harness.notes["w1"].stage is Stage.SPENT, "an agent that is killed now does not take it for idle again"
-    assert (await harness.gone()).cause is GoneCause.RETIRED
-    assert harness.pool.reports() == {}
-    assert harness.notes == {}
+async def test_a_retired_worker_leaves_nothing(light_harness: Harness) -> None:
+    await light_harness.warm()
+    assert light_harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)}
+    light_harness.pool.warm("w1")  # a second order changes nothing
+    assert len(light_harness.browsers()) == 1
+    light_harness.pool.retire("w1")
+    assert light_harness.notes["w1"].stage is Stage.SPENT, "an agent that is killed now does not take it for idle again"
+    assert (await light_harness.gone()).cause is GoneCause.RETIRED
+    assert light_harness.pool.reports() == {}
+    assert light_harness.notes == {}
 
 
 async def test_a_worker_can_be_retired_while_it_warms_up(cold: Harness) -> None:

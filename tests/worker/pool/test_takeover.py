@@ -130,9 +130,8 @@ async def test_a_meeting_outlives_the_driver_and_idle_workers_serve_again(
     assert _told_of(harness, "b1") == ["joining", "in_meeting", "leaving"]
 
 
-@pytest.mark.parametrize(
-    "fault", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)], ids=["dies", "hangs"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
 async def test_a_bot_that_is_given_out_while_there_is_no_driver_waits_for_the_next_one(
     light_harness: Harness, fault: signal.Signals
 ) -> None:
