@@ -55,6 +55,7 @@ def socket_of(chromium: Chromium) -> Path:
 
 async def test_a_display_is_its_browsers_alone_and_goes_with_it(chromium: Chromium) -> None:
     xvfb = display_of(chromium)
+    assert " 1280x720x24 " in f"{processes.command_line(xvfb)} "
     assert os.getpgid(xvfb) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
     assert processes.command_line(chromium.leader.pid).startswith(str(find_chromium("")))
     socket = socket_of(chromium)
@@ -218,6 +219,7 @@ async def test_a_state_folder_whose_path_is_too_long_for_a_socket_is_said(tmp_pa
         await launcher_of(capture, deep).launch("w1", display=True)
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path, driver: Driver, room: str) -> None:
     settings = WorkerSettings(memory_reserve_mb=0, headless=False, display="virtual", display_size="1024x768")
