@@ -37,6 +37,7 @@ from poolmgr.store.leader.inbox import Jobs
 from poolmgr.store.leader.ledger import GRACE_S, DisagreementError, Ledger, Rejected, StaleEpochError
 from poolmgr.store.record import accepted as record_of
 from poolmgr.store.record import bot_from, epoch, iso
+from poolmgr.store.scripts import load_scripts
 from tests.store.conftest import NOW
 from tests.waiting import PATIENCE_S
 
@@ -438,6 +439,9 @@ async def test_after_a_script_flush_the_pool_is_to_be_rebuilt(redis: Any, keys: 
     await redis.script_flush()
     with pytest.raises(DisagreementError):
         await ledger.apply([accept()], NOW)
+    await load_scripts(redis)
+    await ledger.apply([accept()], NOW)
+    assert await redis.exists(keys.bot("b1"))
 
 
 async def test_an_error_that_redis_answers_is_not_passed_over(redis: Any, keys: Keys, ledger: Ledger) -> None:
