@@ -5,10 +5,11 @@ the reason that it had, whatever it sees then. The states are those that a story
 from typing import Final
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.wire.vocabulary import BotState, Reason
+from tests.examples import examples
 from tests.worker.decide.stories import (
     GONE,
     LEAVE,
@@ -87,6 +88,7 @@ def test_whoever_asks_a_session_that_was_carried_on_to_leave_is_heard(
     assert carried_on(written(state), [(0.0, request), (LIMITS.leave_s, for_good)], now)
 
 
+@settings(max_examples=examples(20))  # of up to five stories each
 @given(stories(), st.lists(st.tuples(stories(), st.floats(0, 100)), max_size=4), observations)
 def test_an_agent_that_dies_again_and_again_puts_off_no_end(
     first: Story, more: list[tuple[Story, float]], for_good: Observation
