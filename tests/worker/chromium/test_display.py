@@ -219,7 +219,6 @@ async def test_a_state_folder_whose_path_is_too_long_for_a_socket_is_said(tmp_pa
         await launcher_of(capture, deep).launch("w1", display=True)
 
 
-@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_bot_joins_on_a_virtual_display(tmp_path: Path, driver: Driver, room: str) -> None:
     settings = WorkerSettings(memory_reserve_mb=0, headless=False, display="virtual", display_size="1024x768")
