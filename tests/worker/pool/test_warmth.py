@@ -95,7 +95,7 @@ async def test_a_page_in_a_warm_worker_finds_all_settled(
 
 
 async def test_further_switches_reach_the_browser(tmp_path: Path, driver: Driver) -> None:
-    """A real one heeds them in tests/lab/platforms/test_sites.py."""
+    """A real one heeds them in tests/worker/platforms/test_sites.py."""
     features = ["--disable-features=Prerender2", "--enable-features=Prerender2Fallback"]
     switches = ["--host-resolver-rules=MAP meet.test 127.0.0.1", *features]
     async with light_pool(tmp_path, driver, WorkerSettings(chromium_arguments=switches)) as harness:
