@@ -84,8 +84,6 @@ async def page(context: BrowserContext) -> Page:
     return context.pages[0]
 
 
-# Without `long`, bots take them for that: tests/worker/platforms/test_sites.py.
-@pytest.mark.long
 async def test_a_browser_takes_the_pages_for_the_platforms_own(page: Page, site: Site) -> None:
     for platform in PLATFORMS:
         await page.goto(link_to(platform, CODES[platform]))
