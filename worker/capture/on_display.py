@@ -314,8 +314,10 @@ class DisplayRecorder:
         return Chunk(seq, kind, run.parts[kind], *times, path.read_bytes(), run.cause)
 
     def _heard(self, waiting: list[_Numbered], state: _State) -> float:
-        """0 if all sound since the last pull is digital silence, 1 otherwise. Without new sound: as it was."""
-        new = [each for each in waiting if each.kind == "audio" and each.seq > self._weighed_to]
+        """0 if all sound since the last pull is digital silence, 1 otherwise. Without new sound: as it was. The first
+        chunk of a run says nothing: the file's header is in it.
+        """
+        new = [each for each in waiting if each.kind == "audio" and each.number > 0 and each.seq > self._weighed_to]
         if new:
             sizes = [(self._capture / "chunks" / each.name).stat().st_size for each in new]
             self._level = float(max(sizes) > SILENT_BYTES_PER_S * state.chunk_ms / 1000)

@@ -247,6 +247,7 @@ async def test_whoever_comes_later_finds_the_same_chunks_under_the_same_numbers(
     assert {(chunk.kind, chunk.part, chunk.cause) for chunk in first.chunks} == {("audio", 3, None)}
     assert first.stopped == {"audio": ""}
     assert first.level == 0, "nothing plays"
+    assert (await DisplayRecorder(worker).pull(7, 0, None)).level == 0, "the file's header is no sound"
 
     later = await DisplayWay(worker).find(None)
     assert later
