@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _MEASURED: Final = (
     *("tests/core/", "tests/common/jobs/", "tests/store/", "tests/scaling/"),
     *("tests/common/wire/", "tests/common/links/", "tests/common/config/"),
-    *("tests/common/outgoing/test_addresses.py", "tests/worker/decide/"),
+    "tests/worker/decide/",
     *("tests/up/test_supervisor.py", "tests/up/test_warmth.py"),
     *("tests/worker/capture/test_progress.py", "tests/worker/capture/test_silence.py"),
     *("tests/worker/capture/test_stall.py", "tests/worker/transcript/test_whose_track.py"),
