@@ -35,7 +35,9 @@ class Run(NamedTuple):
 @contextmanager
 def busy(loops: int) -> Generator[None]:
     """The processors have that much else to do. The loops end with us, however that comes."""
-    processes = [subprocess.Popen((sys.executable, "-c", _LOOP)) for _ in range(loops)]
+    # Linux may share the processors out among sessions first (sched(7), autogroup): in ours they would count as one.
+    command = (sys.executable, "-c", _LOOP)
+    processes = [subprocess.Popen(command, start_new_session=True) for _ in range(loops)]
     try:
         yield
     finally:

@@ -1,11 +1,13 @@
 """What `./dev steady` says of runs that failed or were stopped."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests import steady
@@ -72,3 +74,12 @@ def test_what_was_seen_until_it_was_stopped_is_summed_up(
     *_, summary, failed = capsys.readouterr().out.splitlines()
     assert summary == "1 of 2 runs passed; stopped after 2 of 5"
     assert failed == "    1 times: tests.test_a::test_b"
+
+
+def test_each_busy_loop_has_a_share_of_the_processors_of_its_own_and_none_is_left() -> None:
+    before = set(psutil.Process().children())
+    with steady.busy(2):
+        loops = set(psutil.Process().children()) - before
+        assert {os.getsid(loop.pid) for loop in loops} == {loop.pid for loop in loops}
+        assert len(loops) == 2
+    assert not any(loop.is_running() for loop in loops)
