@@ -39,3 +39,9 @@ async def test_what_cannot_be_opened_takes_no_connection_from_the_others(tmp_pat
         with pytest.raises(UNAVAILABLE, match="nobody"):
             await client.ping()
     await client.aclose()
+
+
+def test_a_connection_reads_no_file_to_know_what_it_calls_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redis.utils.get_lib_version", lambda: "read")
+    kept = [connect(RedisSettings()).connection_pool.make_connection() for _ in range(2)]
+    assert kept[0].driver_info is kept[1].driver_info
