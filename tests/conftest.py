@@ -5,7 +5,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,8 @@ from tests.examples import load_profile
 from tests.fork_server import ForkServer
 from tests.guardian import guarded
 from tests.measuring import Measuring
-from tests.moto_server import moto_server
+from tests.moto_server import MotoServer
+from tests.shared import Shared
 
 __all__ = ["pytest_runtestloop"]
 
@@ -39,6 +40,7 @@ os.environ["NODE_COMPILE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_c
 
 _AT_ONCE: Final = 10_000
 _measuring: Final = Measuring()
+_shared: Final = Shared()
 _configure_logging: Final = structlog.configure
 
 
@@ -94,6 +96,10 @@ _LONGEST: Final = (
 
 _IN_BROWSERS: Final = ("tests/worker/", "tests/page/", "tests/e2e/", "tests/up/")
 _COMPUTE: Final = ("tests/worker/decide/", "tests/worker/transcript/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_shared)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -156,15 +162,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 @pytest.fixture(scope="session")
 def fork_server() -> Generator[ForkServer]:
     """Starts our programs as processes of their own, for little."""
-    with ForkServer() as server:
+    with nullcontext(_shared.fork_server) if _shared.fork_server else ForkServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The address of a server of moto's that all tests share: each has a table, group or queue of its own."""
-    with moto_server(tmp_path_factory.mktemp("moto")) as server:
-        yield server
+    with nullcontext(_shared.moto) if _shared.moto else MotoServer(tmp_path_factory.mktemp("moto")) as server:
+        yield server.url()
 
 
 @pytest.fixture(scope="session")

@@ -102,20 +102,22 @@ class Forked:
 
 
 class ForkServer:
-    """A context manager: after it no further program can be started, and what the ended ones used is accounted for."""
+    """A context manager: after it no further program can be started, and what the ended ones used is accounted for.
+
+    Processes that are forked meanwhile may all use it: a request is one packet, and answered on a pipe of its own.
+    """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process = _start_server(theirs)
+        theirs.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ours.close()
-        self._theirs.close()
-        if self._process:
-            self._process.wait()
+        self._process.wait()
 
     def start(
         self, program: str, *arguments: str, environment: Mapping[str, str], log: IO[bytes], imports: Sequence[str] = ()
@@ -149,10 +151,9 @@ class ForkServer:
         imports: Sequence[str] = (),
     ) -> IO[bytes]:
         assert not [name for name in _TOO_LATE if environment.get(name) != os.environ.get(name)]
-        if self._process is None:
-            self._process = _start_server(self._theirs)
         report, theirs = os.pipe()
-        request = json.dumps([program, arguments, dict(environment), imports]).encode()
+        priority = os.getpriority(os.PRIO_PROCESS, 0)
+        request = json.dumps([program, arguments, dict(environment), imports, priority]).encode()
         socket.send_fds(self._ours, [request], [out, err, theirs])
         os.close(theirs)
         return os.fdopen(report, "rb", buffering=0)
@@ -191,7 +192,7 @@ def _serve(inbox: socket.socket) -> Callable[[], None]:
         request, files, _, _ = socket.recv_fds(inbox, _REQUEST_BYTES, 3)
         if not request:
             sys.exit()
-        program, arguments, environment, imports = json.loads(request)
+        program, arguments, environment, imports, priority = json.loads(request)
         if program not in programs:
             programs[program] = _import_all(program)
         for name in imports:
@@ -202,6 +203,7 @@ def _serve(inbox: socket.socket) -> Callable[[], None]:
             signal.set_wakeup_fd(-1)
             for descriptor in (inbox, alarm, bell):
                 descriptor.close()
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
             _become(program, arguments, environment, outputs, [*reports.values(), report])
             return programs[program].main
         reports[pid] = report

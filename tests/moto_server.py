@@ -6,11 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -18,25 +17,34 @@ from lab.parts.ports import free_ports
 from tests.waiting import PATIENCE_S
 
 
-@contextmanager
-def moto_server(folder: Path) -> Generator[str]:
-    """The address of a new one."""
-    (port,) = free_ports(1)
-    with (folder / "log").open("wb") as log:
-        command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-        # Without the images that Amazon offers, which take seconds to read.
-        environment = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            break
-        assert process.poll() is None, "moto's server did not start"
-        assert time.monotonic() < deadline, "moto's server does not answer"
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    process.kill()
-    process.wait()
+class MotoServer:
+    """A context manager. The server begins at once, and is waited for by whoever asks for its address."""
+
+    def __init__(self, folder: Path) -> None:
+        (self._port,) = free_ports(1)
+        self._log = folder / "log"
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port))
+            # Without the images that Amazon offers, which take seconds to read.
+            environment = {**os.environ, "MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def url(self) -> str:
+        """Its address, as soon as it answers."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self._port)):
+                return f"http://127.0.0.1:{self._port}"
+            assert Path(f"/proc/{self._process.pid}").exists(), self._log.read_text()[-2000:]
+            assert time.monotonic() < deadline, "moto's server does not answer"
+            time.sleep(0.02)
 
 
 @cache

@@ -1,5 +1,6 @@
 """Free ports of 127.0.0.1, and whether a port is listened on."""
 
+import atexit
 import socket
 from collections import deque
 from typing import Final
@@ -28,6 +29,12 @@ def _bound() -> socket.socket:
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind(("127.0.0.1", 0))
     return one
+
+
+@atexit.register
+def _let_go() -> None:
+    for each in _held:
+        each.close()
 
 
 def listens(port: int) -> bool:

@@ -99,7 +99,7 @@ def house(
     fork_server: ForkServer, redis_server: str, tmp_path_factory: pytest.TempPathFactory, moto: str
 ) -> Generator[House]:
     prefix, folder = f"ways-{os.getpid()}-{time.monotonic_ns()}", tmp_path_factory.mktemp("ways")
-    asyncio.run(create_queue(moto, "shared"))
+    asyncio.run(create_queue(moto, prefix))
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     manager = Manager(
         fork_server,
@@ -107,11 +107,11 @@ def house(
         prefix,
         folder,
         **QUEUES,
-        POOLMGR_SQS__QUEUE_URL=queue_url(moto, "shared"),
+        POOLMGR_SQS__QUEUE_URL=queue_url(moto, prefix),
         POOLMGR_SQS__ENDPOINT_URL=moto,
         POOLMGR_API__TOKENS=f'[{{ name = "tests", sha256 = "{digest}" }}]',
     )
-    house = House(redis_server, prefix, manager, queue_url(moto, "shared"))
+    house = House(redis_server, prefix, manager, queue_url(moto, prefix))
     with agent_beside(house):
         manager.start()
         yield house

@@ -54,17 +54,17 @@ async def until_bots(scene: Scene, *users: str) -> None:
 
 
 async def test_a_message_becomes_a_bot_and_is_deleted(house: House, visit: Visit, moto: str) -> None:
-    await send(moto, "shared", job("sqs"))
+    await send(moto, house.prefix, job("sqs"))
     record = await visit.ended("sqs")
     assert house.meetings.entries[record["bot_id"]] == 1
-    await emptied(moto, "shared")
+    await emptied(moto, house.prefix)
 
 
-async def test_a_message_that_is_no_job_is_kept_with_the_reason(visit: Visit, moto: str) -> None:
-    await send(moto, "shared", "mark-a not json", json.dumps({"meeting_link": LINK, "filler": "mark-b" * 45_000}))
+async def test_a_message_that_is_no_job_is_kept_with_the_reason(house: House, visit: Visit, moto: str) -> None:
+    await send(moto, house.prefix, "mark-a not json", json.dumps({"meeting_link": LINK, "filler": "mark-b" * 45_000}))
     assert (await visit.rejected("mark-a"))[0] == "not_json"
     assert (await visit.rejected("mark-b"))[0] == "too_large"
-    await emptied(moto, "shared")
+    await emptied(moto, house.prefix)
 
 
 async def test_a_message_that_comes_again_makes_no_second_bot(scene: Scene, gate: Gate, moto: str) -> None:
