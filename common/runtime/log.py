@@ -9,30 +9,15 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from common.config.settings import LogSettings
-
-
-@contextmanager
-def _without(package: str) -> Generator[None]:
-    """Imports in this context fail for that package, unless it is imported already."""
-    modules: dict[str, Any] = sys.modules
-    hidden = package not in modules
-    if hidden:
-        modules[package] = None
-    try:
-        yield
-    finally:
-        if hidden:
-            del modules[package]
-
+from common.runtime.imports import without
 
 # structlog imports rich and pygments if they are installed, for tracebacks that are not used here: that costs a daemon
 # 45 ms and 5 MB. So this module has to be imported before anything else imports structlog.
-with _without("rich"):
+with without("rich"):
     import structlog
     from structlog.tracebacks import ExceptionDictTransformer
 

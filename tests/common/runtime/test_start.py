@@ -106,7 +106,7 @@ def test_the_help_of_the_agent_imports_no_browser_for_another_command(words: str
 def test_a_manager_imports_neither_tables_nor_the_simulator_nor_the_command_line(taken_port: str) -> None:
     _, found = run("poolmgr", "serve", POOLMGR_API__LISTEN=taken_port, POOLMGR_METRICS__LISTEN="127.0.0.1:0")
     assert {"poolmgr.app", "aiohttp", "structlog"} <= found
-    assert not found & {*PEOPLE, "playwright", "poolmgr.simulation", "poolmgr.cli.session"}
+    assert not found & {*PEOPLE, "opentelemetry", "playwright", "poolmgr.simulation", "poolmgr.cli.session"}
 
 
 @pytest.mark.long
@@ -115,7 +115,7 @@ def test_an_agent_without_an_address_for_evidence_imports_no_http_client(tmp_pat
     file.touch()
     _, found = run("worker", "run", POOLMGR_WORKER__STATE_DIR=str(file))
     assert {"worker.agent", "playwright", "structlog"} <= found
-    assert not found & {*PEOPLE, "aiohttp"}
+    assert not found & {*PEOPLE, "opentelemetry", "aiohttp"}
 
 
 @pytest.mark.parametrize(
