@@ -18,7 +18,7 @@ _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 500
 _WAIT_S = 1.0
 _REST_S = 0.005
-"""Seconds between two reads. A single event is read at once; the heartbeats of a thousand VMs are read in batches."""
+_CALM_S = 0.04
 _FIELD = FIELD.encode()
 
 
@@ -41,7 +41,14 @@ async def follow_events(
         await stream.done(entries)
         if entries:
             steps.done(ManagerStep.EVENTS_ACKNOWLEDGED)
-            await asyncio.sleep(_REST_S)
+            await asyncio.sleep(rest_s(events, waits=bool(dispatcher.pool.queue)))
+
+
+def rest_s(events: Sequence[Event], *, waits: bool) -> float:
+    """Seconds from one read to the next, so that the heartbeats of a thousand VMs are read in batches. Longer after
+    nothing but heartbeats, unless a bot waits for a worker: an event that comes meanwhile is read so much later.
+    """
+    return _REST_S if waits or not all(isinstance(event, Heartbeat) for event in events) else _CALM_S
 
 
 async def read_events(stream: Stream, most: int, timeout_s: float) -> tuple[list[Entry], list[Event]]:
