@@ -18,7 +18,7 @@ _log = structlog.stdlib.get_logger()
 _MOST_AT_ONCE = 500
 _WAIT_S = 1.0
 _REST_S = 0.005
-_CALM_S = 0.04
+_CALM_S = 0.05
 _FIELD = FIELD.encode()
 
 

@@ -12,7 +12,7 @@ GONE = WorkerGone("vm", "w1", 2.0, GoneCause.SPENT)
 
 @pytest.mark.parametrize(
     ("events", "waits", "longest_s"),
-    [([BEAT, BEAT], False, 0.04), ([BEAT, BEAT], True, 0.005), ([BEAT, GONE], False, 0.005), ([GONE], True, 0.005)],
+    [([BEAT, BEAT], False, 0.05), ([BEAT, BEAT], True, 0.005), ([BEAT, GONE], False, 0.005), ([GONE], True, 0.005)],
 )
 def test_what_somebody_waits_for_is_read_soon(events: list[Event], waits: bool, longest_s: float) -> None:
     assert 0 < rest_s(events, waits=waits) <= longest_s

@@ -57,7 +57,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             [Budget("mean", "%", cpu.mean, _MOST_CPU)],
             conditions=f"{conditions}{beside} A tick is {1000 / TICKS_A_SECOND:.0f} ms.",
             limited_by=f"{_VMS // 2} heartbeats a second: waking up, reading and acknowledging, which the bare reader"
-            " does for each and the manager every 40 ms, and matching each with what the pool knows.",
+            " does for each and the manager every 50 ms, and matching each with what the pool knows.",
         ),
         Measurement(
             "manager",
