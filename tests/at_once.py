@@ -11,15 +11,15 @@ from the back, with a lower priority: tests that only compute use the time that 
 
 import multiprocessing
 import os
+import selectors
 import signal
 import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import groupby
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -66,6 +66,15 @@ class _Hand:
         self.is_through = False
 
 
+class _Told(NamedTuple):
+    """What a process tells: one message a test, as the next one begins."""
+
+    ended: int | None  # a test
+    reports: list[Any]  # of it, or of the end of what its tests shared
+    begins: int | None  # another one; None: it wants a file's tests
+    is_through: bool = False
+
+
 class _Controller:
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
@@ -77,6 +86,7 @@ class _Controller:
         self._hands: dict[Any, _Hand] = {}
         self._most_s: Any = session.config.getoption("--most-s")
         self._begun = 0
+        self._ready = selectors.DefaultSelector()
         self._is_interrupted = False
 
     def run(self, count: int) -> None:
@@ -85,8 +95,8 @@ class _Controller:
             self._begin(is_urgent=number % 2 == 0)
         try:
             while self._hands:
-                for ours in wait(self._hands, _LOOK_S):
-                    self._hear(self._hands[ours])
+                for key, _ in self._ready.select(_LOOK_S):
+                    self._hear(self._hands[key.fileobj])
                 self._kill_those_that_hang()
         except KeyboardInterrupt:
             self._is_interrupted = True
@@ -102,6 +112,7 @@ class _Controller:
         process.start()
         theirs.close()
         self._hands[ours] = _Hand(process, ours, is_urgent=is_urgent)
+        self._ready.register(ours, selectors.EVENT_READ)
 
     def _kill_those_that_hang(self) -> None:
         for hand in self._hands.values():
@@ -110,34 +121,37 @@ class _Controller:
 
     def _hear(self, hand: _Hand) -> None:
         hand.heard_at = time.monotonic()
-        kind: str = "is gone"
-        what: Any = None
+        told: _Told | None = None
         with suppress(EOFError, ConnectionError):
-            kind, what = hand.ours.recv()
-        match kind:
-            case "is gone":
-                self._lose(hand)
-            case "asks":
-                take = self._files.popleft if hand.is_urgent else self._files.pop
-                hand.has = take() if self._files else deque()
-                hand.ours.send(list(hand.has))
-            case "begins":
-                hand.is_at = what
-                self._hook.pytest_runtest_logstart(**self._place(what))
-            case "tells":
-                self._hook.pytest_runtest_logreport(
-                    report=self._hook.pytest_report_from_serializable(config=self._session.config, data=what)
-                )
-            case "ends":
-                hand.is_at = None
-                hand.has.remove(what)
-                self._hook.pytest_runtest_logfinish(**self._place(what))
-                self._stop_if_told()
-            case _:
-                hand.is_through = True
+            told = hand.ours.recv()
+        if told is None:
+            self._lose(hand)
+            return
+        hand.is_at, hand.is_through = told.begins, told.is_through
+        self._pass_on(told)
+        if told.ended is not None:
+            hand.has.remove(told.ended)
+            self._stop_if_told()
+        if told.begins is None and not told.is_through:
+            take = self._files.popleft if hand.is_urgent else self._files.pop
+            hand.has = take() if self._files else deque()
+            hand.ours.send(list(hand.has))
+
+    def _pass_on(self, told: "_Told") -> None:
+        reports = [
+            self._hook.pytest_report_from_serializable(config=self._session.config, data=data) for data in told.reports
+        ]
+        place = {"nodeid": reports[0].nodeid, "location": reports[0].location} if reports else {}
+        if told.ended is not None:
+            self._hook.pytest_runtest_logstart(**place)
+        for report in reports:
+            self._hook.pytest_runtest_logreport(report=report)
+        if told.ended is not None:
+            self._hook.pytest_runtest_logfinish(**place)
 
     def _lose(self, hand: _Hand) -> None:
         del self._hands[hand.ours]
+        self._ready.unregister(hand.ours)
         hand.process.join(_GOES_WITHIN_S)
         hand.ours.close()
         if hand.is_through:
@@ -145,8 +159,10 @@ class _Controller:
         if hand.is_at is None:
             raise RuntimeError(f"a process of the tests ended between them: exit code {hand.process.exitcode}")
         hand.has.remove(hand.is_at)
-        place = self._place(hand.is_at)
+        item = self._session.items[hand.is_at]
+        place: dict[str, Any] = {"nodeid": item.nodeid, "location": item.location}
         said = f"the process ended meanwhile: exit code {hand.process.exitcode}"
+        self._hook.pytest_runtest_logstart(**place)
         report = pytest.TestReport(**place, keywords={}, outcome="failed", longrepr=said, when="call")
         self._hook.pytest_runtest_logreport(report=report)
         self._hook.pytest_runtest_logfinish(**place)
@@ -155,10 +171,6 @@ class _Controller:
             put_back = self._files.appendleft if hand.is_urgent else self._files.append
             put_back(hand.has)
         self._begin(is_urgent=hand.is_urgent)
-
-    def _place(self, number: int) -> dict[str, Any]:
-        item = self._session.items[number]
-        return {"nodeid": item.nodeid, "location": item.location}
 
     def _stop_if_told(self) -> None:
         if self._session.shouldfail:
@@ -195,6 +207,8 @@ class _Work:
         self._controller = controller
         self._number = number
         self._niceness = niceness
+        self._ended: int | None = None
+        self._reports: list[Any] = []
         self._elsewhere: pytest.Item = _Elsewhere.from_parent(session, name="elsewhere")  # pyright: ignore[reportUnknownMemberType]
 
     def carry_out(self, others: Iterable[Any]) -> None:
@@ -210,7 +224,7 @@ class _Work:
                     self._carry_out(number, following)
             self._end_what_is_shared(last)
             keep_measured(self._config)
-            self._controller.send(("is through", None))
+            self._tell(is_through=True)
         except (ConnectionError, EOFError, KeyboardInterrupt):
             self._end_what_is_shared(last)  # and nobody is there to be told
 
@@ -237,11 +251,15 @@ class _Work:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
-        self._controller.send(("tells", data))
+        self._reports.append(data)
+
+    def _tell(self, begins: int | None = None, *, is_through: bool = False) -> None:
+        self._controller.send(_Told(self._ended, self._reports, begins, is_through))
+        self._ended, self._reports = None, []
 
     def _ask(self) -> list[int]:
         """For a file. Returns: its tests; none when all are given."""
-        self._controller.send(("asks", None))
+        self._tell()
         return self._controller.recv()
 
     def _carry_out(self, number: int, following: int | None) -> None:
@@ -250,9 +268,9 @@ class _Work:
         """
         items = self._session.items
         nextitem = self._elsewhere if following is None else items[following]
-        self._controller.send(("begins", number))
+        self._tell(begins=number)
         self._config.hook.pytest_runtest_protocol(item=items[number], nextitem=nextitem)
-        self._controller.send(("ends", number))
+        self._ended = number
 
     def _end_what_is_shared(self, last: pytest.Item | None) -> None:
         if last is None:
