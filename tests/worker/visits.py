@@ -103,8 +103,16 @@ class Site:
         return f"{self.address}/r/{name}"
 
     async def until_said(self, what: str) -> None:
+        await self._until(lambda: what in self.said)
+
+    async def hears(self, count: int) -> list[str]:
+        """All that was said, once it is `count` at least: a beacon arrives when it does, also after its page."""
+        await self._until(lambda: len(self.said) >= count)
+        return self.said
+
+    async def _until(self, heard: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while what not in self.said:
+            while not heard():
                 self._heard.clear()
                 await self._heard.wait()
 

@@ -53,7 +53,7 @@ async def test_a_bot_waits_takes_part_draws_no_videos_once_it_is_in_and_ends_wit
         await bot.until(lambda: len(bot.vitals) == 2)
         await page.evaluate("end('ended')")
         ended = await bot.end()
-    assert site.said == ['["Notetaker",false,false]']
+    assert await site.hears(1) == ['["Notetaker",false,false]']
     assert bot.moves == [BotState.JOINING, BotState.WAITING_ROOM, BotState.IN_MEETING]
     assert [vitals.participants for vitals in bot.vitals] == [3, 2]
     assert ended == BotEnded(
@@ -102,7 +102,7 @@ async def test_a_click_that_is_swallowed_is_made_again(page: Page, site: Site, m
     url = site.page("asked = () => { asked = () => { say('asked again'); end('full'); }; };")
     _, ended = await go(page, url)
     assert ended.reason is Reason.MEETING_FULL
-    assert site.said == ["asked again"]
+    assert await site.hears(1) == ["asked again"]
 
 
 @pytest.mark.long
@@ -114,7 +114,7 @@ async def test_a_room_that_is_slow_to_answer_is_asked_only_once(
         asked = () => { say("asked"); $("join").disabled = true; after(1000, () => end("full")); };
     """)
     await go(page, url)
-    assert site.said == ["asked"]
+    assert await site.hears(1) == ["asked"]
 
 
 @pytest.mark.long
@@ -134,7 +134,7 @@ async def test_a_bot_that_nobody_admits_cancels_its_request(page: Page, site: Si
     bot, ended = await go(page, url, automatic_leave=AutomaticLeave(waiting_room_timeout=1))
     assert ended.reason is Reason.WAITING_ROOM_TIMEOUT
     assert bot.moves[-1] is BotState.LEAVING
-    assert site.said == ["cancelled"]
+    assert await site.hears(1) == ["cancelled"]
 
 
 @pytest.mark.long
@@ -156,7 +156,7 @@ async def test_a_bot_that_is_left_alone_leaves(page: Page, site: Site) -> None:
     then = {BotState.IN_MEETING: "present('self')"}
     _, ended = await go(page, site.page(""), then=then, automatic_leave=AutomaticLeave(everyone_left_timeout=1))
     assert ended.reason is Reason.EVERYONE_LEFT
-    assert site.said == ["left"]
+    assert await site.hears(1) == ["left"]
 
 
 async def test_a_server_that_is_not_there_is_told_without_the_link(page: Page) -> None:
@@ -293,7 +293,7 @@ async def test_a_bot_leaves_by_the_pages_own_button(
         bot.session.leave(Reason.SHUTDOWN)
         assert (await bot.end()).reason is Reason.USER_REQUESTED
     assert bot.moves[-1] is BotState.LEAVING
-    assert site.said == said
+    assert await site.hears(1) == said
     assert page.url == "about:blank"
 
 
@@ -370,7 +370,8 @@ async def test_a_later_session_goes_on_where_the_earlier_one_was(page: Page, sit
         later.session.leave(Reason.SHUTDOWN)
         ended = await later.end()
     assert (ended.reason, later.moves) == (Reason.USER_REQUESTED, [BotState.LEAVING])
-    assert len([said for said in site.said if said == "left"]) == 1
+    await site.until_said("left")
+    assert site.said.count("left") == 1
     assert page.url == "about:blank"
 
 
@@ -426,8 +427,7 @@ async def test_a_page_that_empties_itself_was_not_left_alone(
 async def test_a_page_that_is_left_is_not_kept_for_whoever_goes_back(page: Page, site: Site) -> None:
     await page.goto(site.page('addEventListener("pagehide", ({ persisted }) => say(persisted ? "kept" : "gone"));'))
     await page.goto(BLANK)
-    await wait_until(lambda: site.said)
-    assert site.said == ["gone"]
+    assert await site.hears(1) == ["gone"]
 
 
 @pytest.mark.long
@@ -545,7 +545,7 @@ async def test_every_screen_and_every_deed_is_told_in_order(page: Page, site: Si
         ("in_meeting", "inside", ""),
         ("ended", "over", ""),
     ]
-    assert site.said == ["12 34", "Notetaker"]
+    assert await site.hears(2) == ["12 34", "Notetaker"]
     assert "12 34" not in repr(bot.reports)
 
 
@@ -600,7 +600,7 @@ async def test_a_probe_goes_in_looks_and_leaves(page: Page, site: Site, monkeypa
     bot, ended = await go(page, site.page("$('leave').addEventListener('click', () => say('bye'));"), is_probe=True)
     assert (ended.reason, ended.detail) == (Reason.USER_REQUESTED, "probe")
     assert bot.moves[-1] is BotState.LEAVING
-    assert "bye" in site.said
+    await site.until_said("bye")
 
 
 @pytest.mark.long
