@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import tempfile
+import time
 import weakref
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -397,17 +398,18 @@ async def test_a_refused_job_goes_to_another_worker_and_ends_after_too_many_atte
 
 @pytest.mark.long
 async def test_failing_warmups_back_off(scene: Scene) -> None:
-    manager = scene.manager(POOLMGR_POOL__BACKOFF_S="0.5")
+    manager = scene.manager(POOLMGR_POOL__BACKOFF_S="0.5", POOLMGR_POOL__BACKOFF_MAX_S="2")
     agent = scene.agent("vm-a")
     agent.warms = False
     await scene.until_led()
+    began = time.monotonic()
     async with agent.running():
 
-        async def four_failed() -> int:
-            failed = await _failed_warmups(manager.metrics)
-            return failed if failed >= 4 else 0
+        async def four_failed() -> bool:
+            return await _failed_warmups(manager.metrics) >= 4
 
-        assert await wait_until(four_failed) < 12
+        await wait_until(four_failed)
+        assert time.monotonic() - began >= 1, "after two failures in a row nothing is warmed for a second"
         agent.warms = True
         await wait_until(lambda: agent.idle == 3)
 

@@ -19,8 +19,11 @@ SILENT_S = 0.5
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[ClusterRedis]:
-    """A busy machine may hold up a node for seconds, and no replica takes over for that."""
-    with ClusterRedis(tmp_path_factory.mktemp("cluster"), node_timeout_s=SILENT_S) as redis:
+    """A busy machine may hold up a node for seconds, and no replica takes over for that. It may hold up an election,
+    too, which is tried again however old the replica's data has become meanwhile.
+    """
+    options = ("--cluster-replica-validity-factor", "0")
+    with ClusterRedis(tmp_path_factory.mktemp("cluster"), node_timeout_s=SILENT_S, options=options) as redis:
         redis.set_node_timeout(PATIENCE_S)
         yield redis
 
