@@ -53,17 +53,25 @@ def socket_of(chromium: Chromium) -> Path:
     return Path(path)
 
 
+def made_at(socket: Path) -> int:
+    """Epoch nanoseconds; 0 if it is not there."""
+    with suppress(FileNotFoundError):
+        return socket.stat().st_ctime_ns
+    return 0
+
+
 async def test_a_display_is_its_browsers_alone_and_goes_with_it(chromium: Chromium) -> None:
     xvfb = display_of(chromium)
     assert " 1280x720x24 " in f"{processes.command_line(xvfb)} "
     assert os.getpgid(xvfb) == os.getpgid(chromium.leader.pid) == chromium.leader.pid
     assert processes.command_line(chromium.leader.pid).startswith(str(find_chromium("")))
     socket = socket_of(chromium)
-    assert socket.exists()
+    made = made_at(socket)
+    assert made
     await assert_nobody_gets_in_without_its_key(chromium)
     await chromium.kill()
     assert processes.read(xvfb) is None
-    assert not socket.exists()
+    assert made_at(socket) != made, "nobody's any more, or that of another test's display, which has taken the number"
     assert not chromium.folder.exists()
 
 
