@@ -18,7 +18,7 @@ from poolmgr.simulation.report import Outcome
 
 AGENT_MB: Final = 180
 """PSS: docs/performance.md, memory, "the agent and its driver, one for all"."""
-IN_CALL_MB: Final = 181
+IN_CALL_MB: Final = 180
 """PSS of a bot of which nothing is recorded: docs/performance.md, the larger of calls ("one bot") and capture ("records
 nothing").
 """
