@@ -241,6 +241,10 @@ def end(
 ) -> bool: ...
 
 
+@SCRIPTS.script()
+def disown(*, owned: Key, bots: Keys, submitted: Keys, bot_ids: Values) -> list[bytes]: ...
+
+
 @SCRIPTS.script("evidence", "action")
 def forget(
     *,

@@ -7,12 +7,15 @@ from redis.asyncio import Redis
 
 from common.config.settings import RetentionSettings
 from common.wire.vocabulary import BotState
+from poolmgr.store import scripts
 from poolmgr.store.forgetting import forget
 from poolmgr.store.keys import Keys
 from poolmgr.store.lives import JOB_STREAM_LIFE_S, STREAM_LIFE_S
 
 _ORPHANS_AT_ONCE: Final = 100  # the rest is dropped the next time
 _FORGOTTEN_AT_ONCE: Final = 5000
+_UNOWNED_AT_ONCE: Final = 200
+"""Bots in one script, which holds Redis meanwhile."""
 
 
 class Upkeep:
@@ -75,10 +78,14 @@ class Upkeep:
         given_up: list[str] = []
         for owner in owners:
             members: set[bytes] = await self._redis.smembers(self._keys.owned(owner))
-            for bot_id in {raw.decode() for raw in members} - set(in_pool):
-                state = await self._redis.hget(self._keys.bot(bot_id), "state")
-                over = state == BotState.STOPPED.encode()
-                if over or (state is None and not await self._redis.exists(self._keys.submitted(bot_id))):
-                    await self._redis.srem(self._keys.owned(owner), bot_id)
-                    given_up.append(bot_id)
+            unknown = sorted({raw.decode() for raw in members} - set(in_pool))
+            for first in range(0, len(unknown), _UNOWNED_AT_ONCE):
+                some = unknown[first : first + _UNOWNED_AT_ONCE]
+                call = scripts.disown(
+                    owned=self._keys.owned(owner),
+                    bots=[self._keys.bot(bot_id) for bot_id in some],
+                    submitted=[self._keys.submitted(bot_id) for bot_id in some],
+                    bot_ids=some,
+                )
+                given_up += [raw.decode() for raw in await call.run(self._redis)]
         return given_up

@@ -497,6 +497,30 @@ async def test_a_quota_counts_a_bot_until_nothing_says_that_it_lives_or_is_to_li
     assert await redis.smembers(keys.owned("app")) == {b"known", b"live", b"submitted"}
 
 
+@pytest.mark.parametrize("commands", range(3))
+async def test_a_quota_counts_a_bot_whenever_a_leader_accepts_it(
+    redis: Any, keys: Keys, ledger: Ledger, commands: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await redis.set(keys.submitted("b1"), "{}", ex=600)
+    await redis.sadd(keys.owned("app"), "b1")
+    await redis.expire(keys.owned("app"), 600)
+    pool, left = redis.connection_pool, commands
+    connect = pool.get_connection
+
+    async def accept_before(*arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            monkeypatch.undo()
+            await ledger.apply([Accept("b1", job(owner="app"), BotState.QUEUED, NOW, seq=1)], NOW)
+        return await connect(*arguments, **options)
+
+    monkeypatch.setattr(pool, "get_connection", accept_before)
+    assert await Upkeep(redis, keys, RetentionSettings()).forget_unowned(["app"], ()) == []
+    monkeypatch.undo()
+    assert await redis.smembers(keys.owned("app")) == {b"b1"}
+
+
 @pytest.mark.parametrize("message", ["", "x" * 2001])
 def test_a_message_that_says_nothing_or_too_much_is_no_request(message: str) -> None:
     fields = {name.encode(): value for name, value in encode_request(SayRequested("b1", message)).items()}
