@@ -492,8 +492,9 @@ async def test_a_quota_counts_a_bot_until_nothing_says_that_it_lives_or_is_to_li
         await ledger.apply([Accept(bot_id, job(owner="app"), BotState.QUEUED, NOW, seq=seq)], NOW)
     await ledger.apply([End("ended", 0, Reason.NO_CAPACITY)], NOW)
     await redis.set(keys.submitted("submitted"), "{}", ex=600)
-    await redis.sadd(keys.owned("app"), "submitted", "gone")
-    assert set(await upkeep.forget_unowned(["app", "other"], {"known"})) == {"ended", "gone"}
+    gone = {f"gone-{number}" for number in range(450)}  # more than one script takes
+    await redis.sadd(keys.owned("app"), "submitted", *gone)
+    assert set(await upkeep.forget_unowned(["app", "other"], {"known"})) == {"ended", *gone}
     assert await redis.smembers(keys.owned("app")) == {b"known", b"live", b"submitted"}
 
 
