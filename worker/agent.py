@@ -417,6 +417,7 @@ async def _obey(
     async for command in link.commands(turned):
         noted(command)
         _carry_out(command, pool, recordings, minutes_outbox)
+        await asyncio.sleep(0)  # what a bot that is to join waits for is on its way before the next order
 
 
 def _carry_out(command: Command, pool: Pool, recordings: Recordings, minutes_outbox: MinutesOutbox) -> None:

@@ -39,6 +39,10 @@ PART_S: Final = 1.5  # for one part of the page; an agent that stops waits for t
 PICTURE_S: Final = 1.0  # for the picture of one screen of a probe
 MOST_CHARS: Final = 200_000  # of the page's text, and of its accessibility tree
 MOST_LINE_CHARS: Final = 500
+_MOST_UNHIDDEN_CHARS: Final = 4 * MOST_LINE_CHARS
+"""Of a line, until the bundle is packed. Only then are secrets hidden, because most lines are never packed. One that is
+cut in half would not be recognised.
+"""
 MOST_HISTORY: Final = 400
 MOST_CONSOLE: Final = 200
 MOST_PICTURES: Final = 40
@@ -56,6 +60,14 @@ class Put(NamedTuple):
     name: str
     data: bytes
     at: str = ""
+
+
+class _Noted(NamedTuple):
+    """An entry of the history. `at`: epoch seconds. `since_s`: since the session began."""
+
+    at: float
+    since_s: float
+    said: dict[str, str]
 
 
 class EvidenceKeeper:
@@ -83,7 +95,7 @@ class EvidenceKeeper:
         self._resumed = resumed
         self._secrets = Secrets(join, [address] if address else [])
         self._began_at, self._began = time.time(), time.monotonic()
-        self._history: deque[dict[str, Any]] = deque(maxlen=MOST_HISTORY)
+        self._history: deque[_Noted] = deque(maxlen=MOST_HISTORY)
         self._console: deque[str] = deque(maxlen=MOST_CONSOLE)
         self._pictures: deque[Put] = deque(maxlen=MOST_PICTURES)
         self._chatter = 0
@@ -141,9 +153,8 @@ class EvidenceKeeper:
             page.remove_listener("requestfailed", self._note_failed_request)
 
     def _note(self, **facts: str) -> None:
-        now = time.time()
-        said = {name: self._secrets.hide(text)[:MOST_LINE_CHARS] for name, text in facts.items() if text}
-        self._history.append({"at": _iso(now), "s": round(time.monotonic() - self._began, 3), **said})
+        said = {name: text[:_MOST_UNHIDDEN_CHARS] for name, text in facts.items() if text}
+        self._history.append(_Noted(time.time(), round(time.monotonic() - self._began, 3), said))
 
     def _note_console(self, message: ConsoleMessage) -> None:
         self._hear(f"{message.type}: {message.text}")
@@ -163,9 +174,7 @@ class EvidenceKeeper:
 
     def _say(self, line: str) -> None:
         since_s = time.monotonic() - self._began
-        # Secrets are hidden when the bundle is packed, because most lines are never packed. Four times the final length
-        # is kept until then: a secret that is cut in half would not be recognised.
-        self._console.append(f"{since_s:9.3f}  {line[: 4 * MOST_LINE_CHARS]}")
+        self._console.append(f"{since_s:9.3f}  {line[:_MOST_UNHIDDEN_CHARS]}")
 
     def _note_navigation(self, frame: Frame) -> None:
         if frame.parent_frame is None:
@@ -198,19 +207,31 @@ class EvidenceKeeper:
             missing["page"] = detail or f"the page could not be asked any more: {reason}"
         name = f"{self._join.bot_id}-{self._join.attempt}"
         about = self._about(page, reason, detail)
-        files += [
-            Put(
-                "console.txt", "\n".join(self._secrets.hide(line)[:MOST_LINE_CHARS] for line in self._console).encode()
-            ),
-            Put("history.json", msgspec.json.format(msgspec.json.encode([*self._history]))),
-        ]
-        if error:
-            files.append(Put("traceback.txt", self._secrets.hide(error)[-MOST_CHARS:].encode()))
+        # In a thread: hiding takes a while if much was said, and other bots go on meanwhile.
+        files += await asyncio.to_thread(self._own_parts, [*self._console], [*self._history], error)
         data = packed(about, missing, files, [*self._pictures], self._settings.bundle_kb * 1024)
         if not self._put(name, data):
             return ""
         log.info("evidence_kept", evidence=name, reason=reason, kb=len(data) // 1024, missing=sorted(missing))
         return name
+
+    def _own_parts(self, console: list[str], history: list[_Noted], error: str) -> list[Put]:
+        """Files of what was remembered of the session."""
+
+        def shown(text: str) -> str:
+            return self._secrets.hide(text)[:MOST_LINE_CHARS]
+
+        entries = [
+            {"at": _iso(at), "s": since_s, **{name: shown(text) for name, text in said.items()}}
+            for at, since_s, said in history
+        ]
+        files = [
+            Put("console.txt", "\n".join(map(shown, console)).encode()),
+            Put("history.json", msgspec.json.format(msgspec.json.encode(entries))),
+        ]
+        if error:
+            files.append(Put("traceback.txt", self._secrets.hide(error)[-MOST_CHARS:].encode()))
+        return files
 
     async def _page_parts(self, page: Page, missing: dict[str, str]) -> list[Put]:
         """Files of what the page shows. `missing` gets the reason for each file that could not be had in time."""

@@ -42,10 +42,15 @@ PATTERNS: Final = (_URL, _BARE_URL, _EMAIL, _JWT, _NAMED)
 
 
 class Secrets:
-    """The secrets of one bot. `also`: further links of its meeting, such as the platform's page for browsers."""
+    """The secrets of one bot. `also`: further links of its meeting, such as the platform's page for browsers.
+
+    What hides them is compiled when it is first needed. It takes milliseconds, in which a bot would wait to join, and
+    of most bots nothing is ever hidden.
+    """
 
     def __init__(self, join: Join, also: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
+        self._compiled: re.Pattern[str] | None = None
         for link in (join.meeting_url, *also):
             self._secrets |= {link, *_of_link(link)}
         self.add({*_of_text(join.message), *_of_text(join.passcode), *self._secrets})
@@ -53,16 +58,20 @@ class Secrets:
     def add(self, values: Iterable[str]) -> None:
         """Further secrets, such as what was typed into a password field."""
         self._secrets = {value for value in (*self._secrets, *values) if value.strip()}
-        self._compile()
+        self._compiled = None
 
-    def _compile(self) -> None:
+    @property
+    def expressions(self) -> list[str]:
+        """What is hidden, as regular expressions of both Python and JavaScript."""
         literals = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
-        self.expressions = [*map(_literal, literals), *PATTERNS]
-        self._expression = re.compile("|".join(f"(?:{expression})" for expression in self.expressions), re.IGNORECASE)
+        return [*map(_literal, literals), *PATTERNS]
 
     def hide(self, text: str) -> str:
         """`text` with the secrets hidden. Of an address the host is left. Surrogate halves become question marks."""
-        return self._expression.sub(_hidden, text.encode(errors="replace").decode())
+        if self._compiled is None:
+            any_of_them = "|".join(f"(?:{expression})" for expression in self.expressions)
+            self._compiled = re.compile(any_of_them, re.IGNORECASE)
+        return self._compiled.sub(_hidden, text.encode(errors="replace").decode())
 
 
 def _hidden(found: re.Match[str]) -> str:

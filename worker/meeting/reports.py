@@ -52,11 +52,9 @@ class Reporter:
         """The last screen that was seen."""
         return self._seen[0]
 
-    def note_request(self) -> bool:
-        """Note that the browser requested the meeting page. Returns whether it is the first time."""
-        is_first = not self._first_request_at
-        self._first_request_at = self._first_request_at or time.time()
-        return is_first
+    def note_request(self, at: float) -> None:
+        """Note when the browser first requested the meeting page (epoch seconds)."""
+        self._first_request_at = at
 
     def news(self, state: State, actions: Sequence[Action]) -> list[BotNews]:
         """The events to report of one step of the lifecycle, in order."""

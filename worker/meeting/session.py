@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import structlog
 from msgspec.structs import replace
-from playwright.async_api import Page, Request
+from playwright.async_api import Page
 
 from common.runtime import steps
 from common.runtime.steps import AgentStep
@@ -49,6 +49,7 @@ from worker.decide.words import (
 )
 from worker.meeting.counts import counts
 from worker.meeting.evidence import EvidenceKeeper
+from worker.meeting.opening import Opening, go
 from worker.meeting.reports import BotNews, Reporter
 from worker.platforms import ATTEND, BLANK, HIDE_VIDEOS, Adapter
 
@@ -95,9 +96,13 @@ class Context(NamedTuple):
 
 
 class Session:
-    def __init__(self, page: Page, join: Join, adapter: Adapter, context: Context) -> None:
+    def __init__(
+        self, page: Page, join: Join, adapter: Adapter, context: Context, opening: Opening | None = None
+    ) -> None:
+        """`opening`: what was begun with this page already."""
         settings, vm_id, self._keep, self._driver_answers, state, self._keeper, self._memory_growth = context
         self._page = page
+        self._opening = opening or Opening(page)
         self._join = join
         self._adapter = adapter
         self._settings = settings
@@ -115,7 +120,6 @@ class Session:
         self._call: asyncio.Timeout | None = None  # of the page call that is under way
         self._excused_since: float | None = None  # since when a slow driver excuses the page
         self._is_open = False
-        self._is_requested = False
         self._is_attached = asyncio.Event()
         self._is_attached.set()
         self._asked_to_leave = False
@@ -172,7 +176,7 @@ class Session:
     def attach(self, page: Page) -> None:
         """Go on with the same page over a new connection."""
         self._stop_listening()
-        self._page = page
+        self._page, self._opening = page, Opening(page, is_requested=self._opening.is_requested)
         self._listen()
         self._is_attached.set()
         self._wake.set()
@@ -198,32 +202,30 @@ class Session:
         return self._reporter.ended(state, finish, state.evidence or "")
 
     def _listen(self) -> None:
-        if not self._is_requested:
-            self._page.on("request", self._note_request)
+        self._opening.call(self._note_request)
         self._page.on("domcontentloaded", self._note_ready)
         self._page.on("crash", self._note_crash)
         if self._keeper:
             self._keeper.watch(self._page)
 
     def _stop_listening(self) -> None:
-        self._stop_listening_to_requests()
+        self._opening.close()
         self._page.remove_listener("domcontentloaded", self._note_ready)
         self._page.remove_listener("crash", self._note_crash)
         if self._keeper:
             self._keeper.unwatch()
 
-    def _stop_listening_to_requests(self) -> None:
-        if not self._is_requested:
-            self._page.remove_listener("request", self._note_request)
-
     async def _open(self) -> None:
-        """Navigate to the meeting, unless an earlier session did. It has no deadline of its own: the lifecycle's
-        deadlines end the session, which cancels this.
+        """Navigate to the meeting, unless an earlier session did, or go on with what is begun. It has no deadline of
+        its own: the lifecycle's deadlines end the session, which cancels this.
         """
         was_open = self._begin_with is not None and self._begin_with.phase is not BotState.ASSIGNED
-        while self._page.url == BLANK and not was_open:
+        while self._opening.is_begun or (self._page.url == BLANK and not was_open):
             try:
-                response = await self._page.goto(self._adapter.address(self._join), wait_until="commit", timeout=0)
+                if self._opening.is_begun:
+                    response = await self._opening.answer()
+                else:
+                    response = await go(self._page, self._adapter.address(self._join))
             except PAGE_ERRORS as error:
                 if isinstance(error, NEIGHBOURS_ERRORS):
                     continue
@@ -448,11 +450,9 @@ class Session:
         if self._call is not None and not self._call.expired():
             self._call.reschedule(asyncio.get_running_loop().time())
 
-    def _note_request(self, request: Request) -> None:
-        if request.is_navigation_request() and self._reporter.note_request():
-            self._note(PageRequested())
-            self._stop_listening_to_requests()  # a page may make thousands a second, which slows all workers
-            self._is_requested = True
+    def _note_request(self, at: float) -> None:
+        self._reporter.note_request(at)
+        self._note(PageRequested())
 
     def _note_ready(self, _page: Page) -> None:
         self._wake.set()

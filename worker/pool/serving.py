@@ -24,9 +24,10 @@ from worker.chromium.driver import PAGE_ERRORS, Driver, one_line
 from worker.decide.state import SessionSettings, State
 from worker.decide.worker import Begun, Ended, Failure, LeaveOrdered, Progressed, Stale
 from worker.meeting.evidence import EvidenceKeeper
+from worker.meeting.opening import Opening
 from worker.meeting.reports import BotNews
 from worker.meeting.session import Context, Session
-from worker.platforms import Adapter
+from worker.platforms import BLANK, Adapter
 from worker.pool.connections import RESTORE_DEADLINE_S
 from worker.pool.joins_first import JoinsFirst
 from worker.pool.uplink import Uplink
@@ -34,6 +35,7 @@ from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+NOT_EMPTY: Final = "its page is no longer empty"
 PROBE_DEADLINE_S: Final = 1.0
 REATTACHED_S: Final = RESTORE_DEADLINE_S
 """How long a bot waits for its browser to be connected to again. It is claimed: no other worker has it meanwhile."""
@@ -53,18 +55,37 @@ class Serving:
 
     async def serve(self, worker: Worker, join: Join, adapter: Adapter) -> None:
         """Take the bot into its meeting, if the claim says that it is still this worker's. Returns at its end."""
+        opening = _opening_of(worker.page)
+        async with asyncio.TaskGroup() as navigating:
+            try:
+                await self._serve(worker, join, adapter, opening, navigating)
+            finally:
+                if opening:
+                    opening.close()
+
+    async def _serve(
+        self, worker: Worker, join: Join, adapter: Adapter, opening: Opening | None, navigating: asyncio.TaskGroup
+    ) -> None:
         accounts, probed = self._uplink.accounts, worker.page
-        # At the same time, because the bot waits for all three: whether the page answers, whether the assignment is
-        # still this worker's, and which account the bot joins with.
+        # At the same time, because the bot waits for all three: whether the assignment is still this worker's, which
+        # account the bot joins with, and whether the page answers. A guest that is ours is sent to its meeting before
+        # the page has answered: one that does not answer does not get there.
         async with asyncio.TaskGroup() as all_of_them:
-            probing = all_of_them.create_task(_probe(worker.worker_id, probed), name=f"probe {worker.worker_id}")
             claiming = all_of_them.create_task(_await(self._uplink.claim(join)), name=f"claim {join.bot_id}")
             taking = all_of_them.create_task(accounts.take(join), name=f"account for {join.bot_id}")
-        page, claimed = probing.result(), claiming.result()
+            probing = all_of_them.create_task(
+                _probe(worker.worker_id, probed, opening), name=f"probe {worker.worker_id}"
+            )
+            claimed, account = await claiming, await taking
+            may_go = claimed and not account and not worker.status.is_ending
+            if may_go and opening and opening.page is worker.page:
+                with suppress(Exception):  # a bug in an installed adapter, which the session meets, too
+                    opening.begin(navigating, adapter.address(join))
+        page = probing.result()
         if page is None and claimed and (page := await self._reattached(worker, probed)):
             # While it waited, the assignment may have become another's.
             claimed = await self._uplink.claim(join)
-        if account := taking.result():
+        if account:
             as_somebody = replace(join, account=account)
             if (
                 page
@@ -79,10 +100,13 @@ class Serving:
             worker.tell(Failure(GoneCause.UNRESPONSIVE, "the page did not answer the probe"))
         elif claimed:
             steps.done(AgentStep.JOIN_CLAIMED)
-            await self.attend(worker, join, adapter, page)
+            await self.attend(worker, join, adapter, page, opening=opening)
         else:
             log.info("assignment_stale", worker_id=worker.worker_id, bot_id=join.bot_id, attempt=join.attempt)
-            worker.tell(Stale())
+            if page.url == BLANK:
+                worker.tell(Stale())
+            else:  # it was on its way when an agent, or the driver, died
+                worker.tell(Failure(GoneCause.UNRESPONSIVE, NOT_EMPTY))
 
     async def _reattached(self, worker: Worker, probed: Page | None) -> Page | None:
         """The worker's page, once it is connected to again, if `probed` did not answer for want of a driver."""
@@ -99,10 +123,16 @@ class Serving:
         return None
 
     async def attend(
-        self, worker: Worker, join: Join, adapter: Adapter, page: Page, state: State | None = None
+        self,
+        worker: Worker,
+        join: Join,
+        adapter: Adapter,
+        page: Page,
+        state: State | None = None,
+        opening: Opening | None = None,
     ) -> None:
-        """Run the bot's session. `state`: where an earlier agent left it; None: from the beginning. Whatever goes
-        wrong, the bot's end is reported.
+        """Run the bot's session. `state`: where an earlier agent left it; None: from the beginning. `opening`: what was
+        begun with the page that the worker had. Whatever goes wrong, the bot's end is reported.
         """
 
         def keep(state: State, news: Sequence[BotNews]) -> None:
@@ -133,7 +163,9 @@ class Serving:
                 keeper = uplink.keepers(join, adapter, state is not None)
                 context = Context(settings, uplink.vm_id, keep, self._driver.answers, state, keeper, memory_growth)
                 # Since the page was probed, it may have been connected to again, or be lost.
-                worker.session = Session(worker.page or page, join, adapter, context)
+                page = worker.page or page
+                begun = opening if opening and opening.page is page else None
+                worker.session = Session(page, join, adapter, context, begun)
                 worker.tell(Begun(join))
                 if worker.page is None:
                     worker.session.detach()
@@ -171,19 +203,31 @@ def _state_of(worker: Worker) -> State | None:
     return worker.session.state if worker.session else None
 
 
-async def _probe(worker_id: str, page: Page | None) -> Page | None:
-    """The worker's page, if it answers within PROBE_DEADLINE_S."""
-    error = None
-    for _ in range(2):  # Playwright may raise, once, an error that belongs to another page
-        try:
-            async with asyncio.timeout(PROBE_DEADLINE_S):
-                return page if page and await page.evaluate("1") == 1 else None
-        except (*PAGE_ERRORS, TimeoutError) as fault:
-            error = fault
-            if isinstance(fault, PlaywrightError | TimeoutError):
-                break
-    if error:
-        log.warning("probe_failed", worker_id=worker_id, error=one_line(error))
+def _opening_of(page: Page | None) -> Opening | None:
+    """What can be begun with a worker's page; None: nothing, because it is lost, or an earlier agent has begun."""
+    with suppress(*PAGE_ERRORS):
+        return Opening(page) if page and page.url == BLANK else None
+    return None
+
+
+async def _probe(worker_id: str, page: Page | None, opening: Opening | None = None) -> Page | None:
+    """The page, if it answers within PROBE_DEADLINE_S. `opening`: takes it to its meeting meanwhile, perhaps."""
+    if page is None:
+        return None
+    error: Exception = TimeoutError()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PROBE_DEADLINE_S):
+            for _ in range(2):  # Playwright may raise, once, an error that belongs to another page
+                try:
+                    return page if await page.evaluate("1") == 1 else None
+                except PAGE_ERRORS as fault:
+                    error = fault
+                    if isinstance(fault, PlaywrightError):
+                        break
+            # A document that was left before it has answered does not answer any more.
+            if opening and await opening.comes():
+                return page
+    log.warning("probe_failed", worker_id=worker_id, error=one_line(error))
     return None
 
 

@@ -16,7 +16,7 @@ from worker.decide.worker import Failure, Phase, WorkerStatus
 from worker.link.journal import Stage, WorkerNote
 from worker.platforms import BLANK, adapter_for
 from worker.pool.connections import Connections, Start
-from worker.pool.serving import Serving
+from worker.pool.serving import NOT_EMPTY, Serving
 from worker.pool.worker import Worker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -74,7 +74,7 @@ class Takeover:
         log.info("worker_adopted", worker_id=worker.worker_id, bot_id=join.bot_id if join else "")
         if join is None:
             if page.url != BLANK:
-                worker.tell(Failure(GoneCause.UNRESPONSIVE, "its page is no longer empty"))
+                worker.tell(Failure(GoneCause.UNRESPONSIVE, NOT_EMPTY))
         elif (adapter := adapter_for(join.platform)) is None:
             why = f"the agent has no adapter for {join.platform} any more"
             refusal = RefusalCause.UNKNOWN_PLATFORM

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Final, cast
 
@@ -13,6 +14,7 @@ from playwright.async_api import Page
 
 from common.wire.messages import (
     BotEnded,
+    BotMoved,
     ChatHeard,
     JoinRefused,
     ParticipantsSeen,
@@ -24,7 +26,8 @@ from common.wire.vocabulary import GoneCause, Reason, RefusalCause, WorkerState
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import Harness
 from worker.chromium import processes
-from worker.platforms import HERE, adapters
+from worker.meeting.opening import Opening
+from worker.platforms import BLANK, HERE, adapters
 from worker.pool.worker import Worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -80,9 +83,24 @@ async def test_a_stale_assignment_leaves_the_worker_idle(light_harness: Harness)
     light_harness.pool.begin(light_harness.join())
     await wait_until(lambda: light_harness.pool.reports() == {"w1": WorkerReport(WorkerState.IDLE)})
     assert light_harness.kinds() == [WorkerWarm]
+    page = _page_of(light_harness)
+    assert page.url == BLANK, "only the bot's own worker goes there"
     light_harness.claimed = True
     light_harness.pool.begin(light_harness.join("b2"))
     await wait_until(lambda: any(getattr(event, "bot_id", "") == "b2" for event in light_harness.events))
+
+
+async def test_a_worker_whose_page_is_on_its_way_for_a_stale_assignment_serves_nobody_else(
+    light_harness: Harness,
+) -> None:
+    """The agent that sent it there was killed. Its attempt was given to another worker meanwhile."""
+    await light_harness.warm()
+    page = _page_of(light_harness)
+    await page.goto(light_harness.meeting)
+    light_harness.claimed = False
+    light_harness.pool.begin(light_harness.join())
+    assert (await light_harness.gone()).cause is GoneCause.UNRESPONSIVE
+    assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
 
 
 async def test_a_bot_told_to_leave_before_the_claim_is_answered_leaves(light_harness: Harness) -> None:
@@ -107,6 +125,39 @@ async def test_a_browser_that_does_not_answer_the_probe_is_refused_and_ended(lig
         assert (await light_harness.gone()).cause is GoneCause.UNRESPONSIVE
     assert [event.cause for event in light_harness.seen(JoinRefused)] == [RefusalCause.BROWSER_DEAD]
     assert light_harness.kinds() == [WorkerWarm, JoinRefused, WorkerGone]
+
+
+async def test_a_bot_that_is_claimed_is_on_its_way_before_its_page_has_answered(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def probe(_worker_id: str, page: Page, opening: Opening) -> Page | None:
+        await wait_until(lambda: opening.is_begun)
+        return page if await opening.comes() else None
+
+    monkeypatch.setattr("worker.pool.serving._probe", probe)
+    await light_harness.warm()
+    began = time.time()
+    light_harness.pool.begin(light_harness.join())
+    await _is_in_or_gone(light_harness)
+    [requested_at] = [event.first_request_at for event in light_harness.seen(BotMoved) if event.state == "joining"]
+    assert began < requested_at < time.time()
+
+
+async def test_a_page_that_has_left_for_the_meeting_before_it_answers_is_well(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await light_harness.warm()
+    page = _page_of(light_harness)
+
+    async def evaluate(_expression: str) -> None:
+        monkeypatch.undo()
+        await wait_until(lambda: page.url != BLANK)
+        raise PlaywrightError("Execution context was destroyed, most likely because of a navigation")
+
+    monkeypatch.setattr(page, "evaluate", evaluate)
+    light_harness.pool.begin(light_harness.join())
+    await _is_in_or_gone(light_harness)
+    assert (light_harness.seen(JoinRefused), light_harness.seen(WorkerGone)) == ([], [])
 
 
 class _Dead:
@@ -233,3 +284,9 @@ async def _is_in_or_gone(harness: Harness) -> None:
         return any(getattr(event, "state", "") == "in_meeting" for event in harness.events)
 
     await wait_until(lambda: is_in() or harness.seen(WorkerGone))
+
+
+def _page_of(harness: Harness) -> Page:
+    page = harness.pool._workers["w1"].page  # pyright: ignore[reportPrivateUsage]
+    assert page
+    return page
