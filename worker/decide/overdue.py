@@ -13,8 +13,8 @@ from worker.decide.state import State
 LOOK_S: Final = 5.0
 STILL_S: Final = 150.0  # without a step of the session; reconnecting to a driver may take 45 s, a slow driver 60 s
 GRACE_S: Final = 60.0
-"""On top of a limit. Keeping evidence takes up to 3 s (PART_S of worker/meeting/evidence.py, twice), giving an account
-back 1 s.
+"""On top of a limit. Keeping evidence takes up to 8 s (PART_S of worker/meeting/evidence.py twice, and PACK_S), giving
+an account back 1 s.
 """
 
 

@@ -37,6 +37,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PART_S: Final = 1.5  # for one part of the page; an agent that stops waits for two of them and for leaving
 PICTURE_S: Final = 1.0  # for the picture of one screen of a probe
+PACK_S: Final = 5.0  # for hiding secrets and packing; a quarter of a second for a page full of text
 MOST_CHARS: Final = 200_000  # of the page's text, and of its accessibility tree
 MOST_LINE_CHARS: Final = 500
 _MOST_UNHIDDEN_CHARS: Final = 4 * MOST_LINE_CHARS
@@ -60,6 +61,14 @@ class Put(NamedTuple):
     name: str
     data: bytes
     at: str = ""
+
+
+class _Shown(NamedTuple):
+    """What a page showed. Texts still have their secrets. `at`: ISO 8601."""
+
+    name: str
+    content: bytes | str
+    at: str
 
 
 class _Noted(NamedTuple):
@@ -188,8 +197,8 @@ class EvidenceKeeper:
 
     async def keep(self, page: Page | None, reason: Reason, detail: str = "", error: str = "") -> str:
         """Pack a bundle, if evidence is kept of such an end. Returns the bundle's name, or "". Never raises, and takes
-        little more than twice PART_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if there was
-        one.
+        little more than twice PART_S and PACK_S. `page` None: it cannot be asked. `error`: the traceback of a bug, if
+        there was one.
         """
         if not self._settings.enabled or not (reason.end.evidence or self._join.is_probe):
             return ""
@@ -202,45 +211,58 @@ class EvidenceKeeper:
     async def _keep(self, page: Page | None, reason: Reason, detail: str, error: str) -> str:
         self._note(ended=reason)
         missing: dict[str, str] = {}
-        files = await self._page_parts(page, missing) if page else []
+        shown = await self._page_parts(page, missing) if page else []
         if page is None:
             missing["page"] = detail or f"the page could not be asked any more: {reason}"
         name = f"{self._join.bot_id}-{self._join.attempt}"
         about = self._about(page, reason, detail)
-        # In a thread: hiding takes a while if much was said, and other bots go on meanwhile.
-        files += await asyncio.to_thread(self._own_parts, [*self._console], [*self._history], error)
-        data = packed(about, missing, files, [*self._pictures], self._settings.bundle_kb * 1024)
+        said = [*self._console], [*self._history], error
+        # In a thread: hiding and packing take a while, and other bots go on meanwhile.
+        async with asyncio.timeout(PACK_S):
+            data = await asyncio.to_thread(self._packed, about, missing, shown, *said)
         if not self._put(name, data):
             return ""
         log.info("evidence_kept", evidence=name, reason=reason, kb=len(data) // 1024, missing=sorted(missing))
         return name
 
-    def _own_parts(self, console: list[str], history: list[_Noted], error: str) -> list[Put]:
-        """Files of what was remembered of the session."""
+    def _packed(
+        self,
+        about: dict[str, Any],
+        missing: dict[str, str],
+        shown: list[_Shown],
+        console: list[str],
+        history: list[_Noted],
+        error: str,
+    ) -> bytes:
+        """The bundle. What does not fit in is added to `missing`."""
 
-        def shown(text: str) -> str:
+        def line(text: str) -> str:
             return self._secrets.hide(text)[:MOST_LINE_CHARS]
 
+        def text(text: str) -> bytes:
+            return self._secrets.hide(text).encode()
+
         entries = [
-            {"at": _iso(at), "s": since_s, **{name: shown(text) for name, text in said.items()}}
+            {"at": _iso(at), "s": since_s, **{name: line(fact) for name, fact in said.items()}}
             for at, since_s, said in history
         ]
         files = [
-            Put("console.txt", "\n".join(map(shown, console)).encode()),
+            *(Put(name, text(content) if isinstance(content, str) else content, at) for name, content, at in shown),
+            Put("console.txt", "\n".join(map(line, console)).encode()),
             Put("history.json", msgspec.json.format(msgspec.json.encode(entries))),
         ]
         if error:
-            files.append(Put("traceback.txt", self._secrets.hide(error)[-MOST_CHARS:].encode()))
-        return files
+            files.append(Put("traceback.txt", text(error[-MOST_CHARS:])))
+        return packed(about, missing, files, [*self._pictures], self._settings.bundle_kb * 1024)
 
-    async def _page_parts(self, page: Page, missing: dict[str, str]) -> list[Put]:
-        """Files of what the page shows. `missing` gets the reason for each file that could not be had in time."""
-        files: list[Put] = []
+    async def _page_parts(self, page: Page, missing: dict[str, str]) -> list[_Shown]:
+        """What the page shows. `missing` gets the reason for each file that could not be had in time."""
+        shown: list[_Shown] = []
 
-        async def part(name: str, read: Callable[[], Awaitable[bytes]]) -> None:
+        async def part(name: str, read: Callable[[], Awaitable[bytes | str]]) -> None:
             try:
                 async with asyncio.timeout(PART_S):
-                    files.append(Put(name, await read(), _iso(time.time())))
+                    shown.append(_Shown(name, await read(), _iso(time.time())))
             except TimeoutError:
                 missing[name] = late
             except (*PAGE_ERRORS, msgspec.ValidationError) as fault:  # their text may quote a secret
@@ -252,11 +274,11 @@ class EvidenceKeeper:
         await part("screenshot.jpg", lambda: self._screenshot(page, QUALITY))
         if missing.get("screenshot.jpg") == late:  # the page answers nothing
             missing["page.txt"] = missing["accessibility.txt"] = "the page does not answer"
-            return files
+            return shown
         async with asyncio.TaskGroup() as reading:
             reading.create_task(part("page.txt", lambda: self._text(page)), name="read the page's text")
             reading.create_task(part("accessibility.txt", lambda: self._tree(page)), name="read the accessibility tree")
-        return files
+        return shown
 
     async def _screenshot(self, page: Page, quality: int) -> bytes:
         """A picture of the page without its secrets. Raises: TimeoutError, playwright's Error, ValidationError."""
@@ -271,16 +293,19 @@ class EvidenceKeeper:
             await frame.evaluate(_HIDE, None)
         return data
 
-    async def _text(self, page: Page) -> bytes:
+    async def _text(self, page: Page) -> str:
         parts: list[str] = []
+        left = MOST_CHARS
         for frame in page.frames:
-            parts.append(f"--- {'page' if frame.parent_frame is None else 'frame'} {redact(frame.url)}")
-            parts.append(str(await frame.evaluate(_TEXT, MOST_CHARS)))
-        return self._secrets.hide("\n".join(parts))[:MOST_CHARS].encode(errors="replace")
+            if left <= 0:
+                break
+            kind = "frame" if frame.parent_frame else "page"
+            parts += f"--- {kind} {redact(frame.url)}", str(await frame.evaluate(_TEXT, left))
+            left = MOST_CHARS - sum(map(len, parts))
+        return "\n".join(parts)
 
-    async def _tree(self, page: Page) -> bytes:
-        tree = await page.locator("body").aria_snapshot(timeout=PART_S * 1000)
-        return self._secrets.hide(tree[:MOST_CHARS]).encode(errors="replace")
+    async def _tree(self, page: Page) -> str:
+        return (await page.locator("body").aria_snapshot(timeout=PART_S * 1000))[:MOST_CHARS]
 
     def _about(self, page: Page | None, reason: Reason, detail: str) -> dict[str, Any]:
         join, hide = self._join, self._secrets.hide

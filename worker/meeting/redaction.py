@@ -30,6 +30,11 @@ _WORDS: Final = frozenset(
 
 _SHORTEST_LINE: Final = 4
 
+_STRIDE: Final = 2048
+"""Characters of a text that are searched at once. Python's search lets no other thread run meanwhile."""
+_LONGEST_PATTERN: Final = 1024
+"""Characters that one of PATTERNS looks at before it is sure to match."""
+
 _URL: Final = r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s'<>\x22]+"
 _BARE_URL: Final = r"(?<![A-Za-z0-9-])[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}(?::\d{1,5})?/[^\s'<>\x22]+"
 _EMAIL: Final = r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
@@ -67,11 +72,39 @@ class Secrets:
         return [*map(_literal, literals), *PATTERNS]
 
     def hide(self, text: str) -> str:
-        """`text` with the secrets hidden. Of an address the host is left. Surrogate halves become question marks."""
+        """`text` with the secrets hidden. Of an address the host is left. Surrogate halves become question marks.
+
+        Takes some 0.4 µs a character, and up to ten times that for a text that is made for it. For long texts it is
+        called in a thread: it lets the event loop run every few milliseconds.
+        """
+        expressions = self.expressions
         if self._compiled is None:
-            any_of_them = "|".join(f"(?:{expression})" for expression in self.expressions)
+            any_of_them = "|".join(f"(?:{expression})" for expression in expressions)
             self._compiled = re.compile(any_of_them, re.IGNORECASE)
-        return self._compiled.sub(_hidden, text.encode(errors="replace").decode())
+        text = text.encode(errors="replace").decode()
+        reach = max(_LONGEST_PATTERN, *map(len, expressions))  # spaces aside, none is shorter than its match
+        parts: list[str] = []
+        at = 0
+        for found in _matches(self._compiled, text, reach):
+            parts += text[at : found.start()], _hidden(found)
+            at = found.end()
+        return "".join((*parts, text[at:]))
+
+
+def _matches(compiled: re.Pattern[str], text: str, reach: int) -> Iterator[re.Match[str]]:
+    """All matches, as `finditer` finds them. `reach`: after so many characters it is known whether there is one."""
+    at = 0
+    while at < len(text):
+        end = at + _STRIDE + reach
+        found = compiled.search(text, at, end)
+        while found and found.end() == end < len(text):  # it may go on
+            end += end - at
+            found = compiled.search(text, at, end)
+        if found and found.start() < at + _STRIDE:
+            yield found
+            at = found.end()
+        else:
+            at += _STRIDE
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import threading
 import time
 import zipfile
 from typing import Any, Final
@@ -18,7 +19,8 @@ from common.wire.vocabulary import Reason
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.visits import HANGING, Site
 from worker.meeting import evidence
-from worker.meeting.evidence import CHATTER, EvidenceKeeper, Put, digest, keepers_for, packed
+from worker.meeting.evidence import CHATTER, MOST_CHARS, EvidenceKeeper, Put, digest, keepers_for, packed
+from worker.meeting.redaction import Secrets
 from worker.platforms import adapter_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -153,6 +155,29 @@ async def test_a_page_that_answers_nothing_costs_little_time(own_page: Page, sit
     files = outbox.files()
     assert set(json.loads(files["about.json"])["missing"]) == {"screenshot.jpg", "page.txt", "accessibility.txt"}
     assert b"in_meeting" in files["history.json"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_text_of_all_frames_has_one_limit_and_is_searched_apart(
+    page: Page, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames cost nothing, and a search for secrets takes half a second a frame. Other bots go on meanwhile."""
+    hide, searched = Secrets.hide, list[tuple[int, bool]]()
+
+    def hide_noted(self: Secrets, text: str) -> str:
+        searched.append((len(text), threading.current_thread() is threading.main_thread()))
+        return hide(self, text)
+
+    monkeypatch.setattr(Secrets, "hide", hide_noted)
+    frame = "<iframe srcdoc=\"<p id=p></p><script>p.textContent = 'word '.repeat(30000)</script>\"></iframe>"
+    await page.set_content(f"<p>the page</p>{frame * 5}")
+    assert await keeper(outbox).keep(page, Reason.CAPTCHA) == "b1-2"
+    text = outbox.files()["page.txt"].decode()
+    assert text.startswith("--- page")
+    assert "the page" in text
+    assert (text.count("--- frame"), len(text) - MOST_CHARS < 500) == (2, True)
+    assert [length for length, is_on_the_loop in searched if is_on_the_loop and length > 1000] == []
+    assert sum(length for length, _ in searched) < 3 * MOST_CHARS
 
 
 @pytest.mark.usefixtures("patient")

@@ -1,11 +1,20 @@
 """What is hidden, and what is left: whoever reads evidence is to understand it, and not to get into the meeting."""
 
+import re
+from typing import NamedTuple, cast
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.wire.messages import Join
-from worker.meeting.redaction import HIDDEN, Secrets
+from worker.meeting.redaction import (
+    _STRIDE,  # pyright: ignore[reportPrivateUsage]
+    HIDDEN,
+    Secrets,
+    _hidden,  # pyright: ignore[reportPrivateUsage]
+    _matches,  # pyright: ignore[reportPrivateUsage]
+)
 
 MEET = "https://meet.google.com/abc-defg-hij?authuser=0&pli=1"
 ZOOM = "https://acme.zoom.us/j/85123456789?pwd=aB3.xYz-9&uname=x#success"
@@ -77,3 +86,40 @@ around = st.text(max_size=30)
 def test_no_text_around_a_code_brings_it_out(code: str, before: str, after: str) -> None:
     hidden = secrets(f"https://meet.example/{code}?pwd={code}x")
     assert code.lower() not in hidden.hide(f"{before}{code}{after}").lower().replace(HIDDEN, "")
+
+
+pieces = st.sampled_from(
+    [
+        *("a", " ", "\n", ".", "-", "/", "47110", "851 2345 6789", "85123456789", "4711", "aB3.xYz-9", ZOOM),
+        *("https://a.example/x", "ada@mail.example.com", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "token: abc"),
+        *("I take notes", "x" * 1100),
+    ]
+)
+
+
+@given(st.integers(-60, 10), st.lists(pieces, max_size=12), st.integers(0, 3))
+def test_in_a_long_text_is_hidden_what_is_in_a_short_one(offset: int, some: list[str], windows: int) -> None:
+    """Also where a search ends, and another one begins."""
+    hidden = secrets(ZOOM, "4711", "Hello all,\nI take notes")
+    text = "~ " * (_STRIDE // 2 * windows) + "~" * max(0, _STRIDE + offset) + "".join(some) + "~" * _STRIDE
+    whole = re.compile("|".join(f"(?:{expression})" for expression in hidden.expressions), re.IGNORECASE)
+    assert hidden.hide(text) == whole.sub(_hidden, text)
+
+
+@pytest.mark.parametrize("text", ["a-b.c+d", "ab ", "pass code ", "x" * 63 + ".", f"{ZOOM} "])
+def test_no_search_takes_in_more_of_a_text_than_a_bound(text: str) -> None:
+    """While Python searches, no other thread runs."""
+    asked: list[int] = []
+
+    class Search(NamedTuple):
+        compiled: re.Pattern[str]
+
+        def search(self, text: str, at: int, end: int) -> re.Match[str] | None:
+            asked.append(min(end, len(text)) - at)
+            return self.compiled.search(text, at, end)
+
+    compiled = re.compile("|".join(f"(?:{expression})" for expression in secrets(ZOOM).expressions), re.IGNORECASE)
+    text = (text * 2000)[:20_000]
+    found = [*_matches(cast("re.Pattern[str]", Search(compiled)), text, 1024)]
+    assert [each.span() for each in found] == [each.span() for each in compiled.finditer(text)]
+    assert max(asked) <= _STRIDE + 1024
