@@ -176,9 +176,11 @@ class Stream:
 
     async def trim(self, before: float) -> None:
         """Drop entries older than `before` (epoch seconds), except those that were not read and acknowledged."""
-        pending: Any = await self._redis.xpending(self._key, GROUP)
+        # How far was read, before what is pending: entries that are read between the two are beyond the first, or
+        # pending. In the other order they could be neither.
         groups: Any = await self._redis.xinfo_groups(self._key)
         read_up_to = next((group["last-delivered-id"] for group in groups if group["name"] == GROUP.encode()), b"0-0")
+        pending: Any = await self._redis.xpending(self._key, GROUP)
         oldest_needed: bytes = pending["min"] or read_up_to
         cut = min(oldest_needed, f"{int(before * 1000)}-0".encode(), key=_id_order)
         await self._redis.xtrim(self._key, minid=cut, approximate=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -30,6 +31,24 @@ from tests.store.conftest import NOW
 def job(**fields: Any) -> Job:
     standard: dict[str, Any] = {"platform": "room", "meeting_url": "http://h/r/x", "bot_name": "N", "payload": "{}"}
     return Job(**{**standard, **fields})
+
+
+def after_commands(
+    redis: Any, commands: int, act: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Have `act` happen once Redis has carried out so many commands, or pipelines, from now on; before the next one."""
+    pool, left = redis.connection_pool, commands
+    connect = pool.get_connection
+
+    async def act_before(*arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            monkeypatch.undo()
+            await act()
+        return await connect(*arguments, **options)
+
+    monkeypatch.setattr(pool, "get_connection", act_before)
 
 
 # The lease
@@ -152,6 +171,32 @@ async def test_trimming_spares_what_was_not_acknowledged(redis: Any, keys: Keys)
     left = [entry_id for entry_id, _ in await redis.xrange(keys.events)]
     assert b"301-0" in left
     assert len(left) < 400
+    await Upkeep(redis, keys, RetentionSettings()).renew([])
+
+
+@pytest.mark.parametrize("commands", range(3))
+@pytest.mark.parametrize("acknowledged", [0, 120, 150])
+async def test_trimming_spares_what_is_read_meanwhile(
+    redis: Any, keys: Keys, commands: int, acknowledged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, other = Stream(redis, keys, keys.events, 1), "an older release"
+    await stream.open()
+    for number in range(500):
+        await redis.xadd(keys.events, {"m": number}, id=f"{number + 1}-0")
+    entries = await stream.read(150, 0.01)
+    await stream.done(entries[:acknowledged])
+
+    async def go_on() -> None:
+        await stream.done(entries)
+        await redis.xreadgroup(GROUP, other, {keys.events: ">"}, count=150)
+        await redis.xack(keys.events, GROUP, *(f"{number}-0" for number in range(151, 231)))
+        await redis.xreadgroup(GROUP, "leader", {keys.events: ">"}, count=150)
+
+    after_commands(redis, commands, go_on, monkeypatch)
+    await stream.trim(10**9)
+    monkeypatch.undo()
+    left = {entry_id for entry_id, _ in await redis.xrange(keys.events)}
+    assert left >= {f"{number}-0".encode() for number in range(231, 501)}
     await Upkeep(redis, keys, RetentionSettings()).renew([])
 
 
@@ -505,18 +550,11 @@ async def test_a_quota_counts_a_bot_whenever_a_leader_accepts_it(
     await redis.set(keys.submitted("b1"), "{}", ex=600)
     await redis.sadd(keys.owned("app"), "b1")
     await redis.expire(keys.owned("app"), 600)
-    pool, left = redis.connection_pool, commands
-    connect = pool.get_connection
 
-    async def accept_before(*arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            monkeypatch.undo()
-            await ledger.apply([Accept("b1", job(owner="app"), BotState.QUEUED, NOW, seq=1)], NOW)
-        return await connect(*arguments, **options)
+    async def accept() -> None:
+        await ledger.apply([Accept("b1", job(owner="app"), BotState.QUEUED, NOW, seq=1)], NOW)
 
-    monkeypatch.setattr(pool, "get_connection", accept_before)
+    after_commands(redis, commands, accept, monkeypatch)
     assert await Upkeep(redis, keys, RetentionSettings()).forget_unowned(["app"], ()) == []
     monkeypatch.undo()
     assert await redis.smembers(keys.owned("app")) == {b"b1"}
