@@ -58,6 +58,8 @@ async def _delete_expired(store: Store, due: DueRecordings, refused: dict[str, I
     """Delete what is due. `refused`: for each bot that the store did not delete the delays until it is tried again."""
     in_a_row = 0
     for bot_id in await due.over(now):
+        if not await due.is_still_over(bot_id, now):  # those before it may have taken long
+            continue
         try:
             await _delete(store, due, bot_id, now)
         except StoreError as error:

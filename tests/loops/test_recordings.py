@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings
 from common.runtime.clock import Clock
+from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.wire import codec
 from common.wire.messages import BotRecorded, BotTranscribed, FinishRecording
 from poolmgr.core.decisions import NoteRecorded
 from poolmgr.loops.recordings import tend_recordings
-from poolmgr.store.forgetting import forget
+from poolmgr.store.forgetting import forget, keep_mark
 from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S, TAKEN_OVER_AFTER_S
 from poolmgr.telling.narrative import sentence
@@ -283,6 +284,53 @@ async def rounds(clock: At, count: int = 2) -> None:
     """So many whole rounds go by."""
     begun = clock.rounds
     await wait_until(lambda: clock.rounds > begun + count)
+
+
+def while_deleting(monkeypatch: pytest.MonkeyPatch, bot_id: str, act: Callable[[], Awaitable[object]]) -> None:
+    """Have `act` happen while the store deletes what it has of that bot."""
+    delete = Store.delete
+
+    async def act_before(store: Store, deleted: str) -> int:
+        if deleted == bot_id:
+            await act()
+        return await delete(store, deleted)
+
+    monkeypatch.setattr(Store, "delete", act_before)
+
+
+async def test_files_that_come_while_others_are_deleted_are_kept_for_their_time(
+    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = await world.ledger()
+    for bot_id in ("late", "other"):
+        await recorded(hand, bot_id, **RETENTION)
+    for one in await (due := DueRecordings(world.redis, world.keys, 1)).unmade(hand.at + 60 + MADE_WITHIN_S):
+        await due.give_up(one, hand.at + 61)
+    await made(hand, "first", **RETENTION)
+    for bot_id in ("first", "late", "other"):
+        await store.put(f"{bot_id}/1/audio.ogg", b"something")
+    hand.at += 3700
+    files = BotRecorded("vm-a", "late", 1, hand.at, finished=True, audio_s=58.0)
+    while_deleting(monkeypatch, "first", lambda: hand.apply(NoteRecorded(files)))
+    async with tending(world, store, At(hand.at)) as said:
+        await wait_until(lambda: len(of(said, "recording_expired")) == 2)
+    assert left(tmp_path) == ["first/deleted", "late/1/audio.ogg", "other/deleted"]
+    assert (await status(world, "other"), await status(world, "late")) == ("expired", "completed")
+
+
+async def test_the_mark_of_a_client_that_deletes_a_bot_while_others_are_deleted_stays(
+    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = await expire(world, store, "first", "gone", "last")
+
+    async def a_client_deletes() -> None:
+        await deletion.delete(store, "gone")
+        await keep_mark(world.redis, world.keys, "gone", now)
+
+    while_deleting(monkeypatch, "first", a_client_deletes)
+    async with tending(world, store, At(now)) as said:
+        await wait_until(lambda: len(of(said, "recording_expired")) == 2)
+    assert left(tmp_path) == ["first/deleted", "gone/deleted", "last/deleted"]
 
 
 @pytest.mark.usefixtures("soon")

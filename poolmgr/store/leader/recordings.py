@@ -93,6 +93,11 @@ class DueRecordings:
         await self.look_again(live, now + _LOOK_AGAIN_S)
         return [bot_id for bot_id in found if bot_id not in live]
 
+    async def is_still_over(self, bot_id: str, now: float) -> bool:
+        """Whether what `over` said of the bot holds: no files have come since, and nobody else has deleted it."""
+        until: float | None = await self._redis.zscore(self._keys.recordings_expiring, bot_id)
+        return until is not None and until <= now
+
     async def look_again(self, bot_ids: Collection[str], at: float) -> None:
         """These are not deleted yet: look at them again at that time, after those that are due by then."""
         if bot_ids:  # files that come in just this moment keep it for longer, or a later attempt takes it out

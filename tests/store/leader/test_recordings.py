@@ -319,8 +319,10 @@ async def test_a_recording_whose_time_is_over_is_found_and_its_record_says_so(
     assert await redis.exists(keys.bot("forgotten"), keys.story("forgotten")) == 0
     again = NOW + after_s + DELETED_MARK_LIFE_S
     assert (await due.over(again - 1), await due.over(again)) == ([], ["b1", "forgotten"])
+    assert [await due.is_still_over("b1", at) for at in (again - 1, again)] == [False, True]
     for bot_id in ("b1", "forgotten"):
         await due.note_deleted(bot_id, again, marked=False)
+        assert not await due.is_still_over(bot_id, again), "it is gone"
     assert await redis.exists(keys.recordings_expiring) == 0
     await ledger.apply([NoteRecorded(FINISHED)], again + 1)
     assert await redis.hget(keys.bot("b1"), "manifest_status") == b"expired", "nobody has it any more"
