@@ -12,6 +12,7 @@ from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
 from common.runtime.waiting import backoff
 from poolmgr.store.leader.recordings import DueRecordings
+from poolmgr.store.lives import DELETED_MARK_LIFE_S
 
 _log = structlog.stdlib.get_logger()
 _EVERY_S = 60.0
@@ -76,12 +77,13 @@ async def _delete_expired(store: Store, due: DueRecordings, refused: dict[str, I
 
 
 async def _delete(store: Store, due: DueRecordings, bot_id: str, now: float) -> None:
-    """Delete what there is of the bot. When nothing has come since that was done before, its mark goes, too. Raises:
+    """Delete what there is of the bot. When nothing has come for DELETED_MARK_LIFE_S since that was done before, its
+    mark goes, too. A newer mark is of a client who deletes it just now, or of a deletion that was not noted. Raises:
     StoreError.
     """
-    was_deleted = await deletion.is_deleted(store, bot_id)
-    objects = await deletion.delete(store, bot_id)
-    is_done = was_deleted and not objects
+    marked_at = await deletion.marked_at(store, bot_id)
+    objects = await deletion.delete(store, bot_id, now)
+    is_done = marked_at is not None and marked_at + DELETED_MARK_LIFE_S <= now and not objects
     if is_done:
         await deletion.remove_mark(store, bot_id)
     await due.note_deleted(bot_id, now, marked=not is_done)

@@ -318,19 +318,45 @@ async def test_files_that_come_while_others_are_deleted_are_kept_for_their_time(
     assert (await status(world, "other"), await status(world, "late")) == ("expired", "completed")
 
 
+@pytest.mark.parametrize("keeps", [True, False], ids=["", "and has yet to have it kept"])
 async def test_the_mark_of_a_client_that_deletes_a_bot_while_others_are_deleted_stays(
-    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
 ) -> None:
     now = await expire(world, store, "first", "gone", "last")
 
     async def a_client_deletes() -> None:
-        await deletion.delete(store, "gone")
-        await keep_mark(world.redis, world.keys, "gone", now)
+        await deletion.delete(store, "gone", now)
+        if keeps:
+            await keep_mark(world.redis, world.keys, "gone", now)
 
     while_deleting(monkeypatch, "first", a_client_deletes)
     async with tending(world, store, At(now)) as said:
-        await wait_until(lambda: len(of(said, "recording_expired")) == 2)
+        await wait_until(lambda: any(each["bot_id"] == "last" for each in of(said, "recording_expired")))
     assert left(tmp_path) == ["first/deleted", "gone/deleted", "last/deleted"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_the_mark_stays_for_its_time_though_the_answer_of_the_store_got_lost(
+    world: World, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, unheard = Store.delete, ["no answer"]
+
+    async def delete_unheard(self: Store, bot_id: str) -> int:
+        objects = await delete(self, bot_id)
+        if unheard:
+            raise StoreError(unheard.pop())
+        return objects
+
+    monkeypatch.setattr(Store, "delete", delete_unheard)
+    clock = At(await expire(world, store, "old"))
+    async with tending(world, store, clock) as said:
+        await wait_until(lambda: of(said, "recording_undeleted"))
+        clock.now += 60
+        await rounds(clock)
+        assert left(tmp_path) == ["old/deleted"]
+        clock.now += DELETED_MARK_LIFE_S
+        await wait_until(lambda: gone(world))
+    assert left(tmp_path) == []
 
 
 @pytest.mark.usefixtures("soon")

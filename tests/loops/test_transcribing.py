@@ -398,7 +398,7 @@ async def test_of_a_bot_that_is_deleted_in_the_middle_nothing_comes_back(bed: Be
     async with bed.running():
         await wait_until(lambda: bed.speech.sizes)
         assert bed.store
-        await deletion.delete(bed.store, "b1")
+        await deletion.delete(bed.store, "b1", NOW)
         assert await forget(bed.redis, bed.keys, "b1") > 0
         await it_is_concluded(bed)
     assert not (bed.folder / "store" / "b1" / "1").exists()
@@ -494,7 +494,7 @@ async def test_what_a_leader_put_that_died_then_does_not_stay_either(
     bed.store = dying = DiesAfterPut(CaptureSettings(store=str(bed.folder / "store")))
     async with bed.running():
         await dying.has_put.wait()
-        await deletion.delete(store, "b1")
+        await deletion.delete(store, "b1", NOW)
         if is_forgotten:
             await forget(bed.redis, bed.keys, "b1")
         else:

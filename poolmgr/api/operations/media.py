@@ -385,9 +385,10 @@ async def delete_recording(call: Call, bot: Record) -> int:
         if store is None or not bot.attempt:
             return 0
         service = call.service
-        await expect_mark(service.redis, service.keys, bot.bot_id, service.wall())
-        gone = await deletion.delete(store, bot.bot_id)
-        await keep_mark(service.redis, service.keys, bot.bot_id, service.wall())
+        now = service.wall()
+        await expect_mark(service.redis, service.keys, bot.bot_id, now)
+        gone = await deletion.delete(store, bot.bot_id, now)
+        await keep_mark(service.redis, service.keys, bot.bot_id, now)
         return gone
     except StoreError as error:
         raise store_away(error) from error

@@ -492,7 +492,7 @@ async def test_a_deletion_that_its_program_does_not_survive_leaves_no_mark_witho
     await hand.enter("b1")
     await hand.end("b1")
 
-    async def be_killed(_: Store, bot_id: str) -> int:
+    async def be_killed(_: Store, bot_id: str, _now: float) -> int:
         assert await world.redis.zscore(world.keys.recordings_expiring, bot_id) > time.time() + DELETED_MARK_LIFE_S - 60
         raise StoreError("it is killed here")
 

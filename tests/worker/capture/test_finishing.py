@@ -764,7 +764,7 @@ async def test_a_store_that_lets_nothing_be_deleted_is_not_asked_for_ever(
         raise StoreError("AccessDenied")
 
     spooled(recorded.folder, 1000.5)
-    await deletion.delete(recorded.store, "b1")
+    await deletion.delete(recorded.store, "b1", 1.0)
     monkeypatch.setattr(Store, "delete", refuse)
     async with finishing(recorded):
         await until_idle(recorded)
@@ -776,7 +776,7 @@ class DeletedMeanwhile(Store):
 
     async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
         if path == f"b1/1/{FINAL}":
-            await deletion.delete(self, "b1")
+            await deletion.delete(self, "b1", 1.0)
         await super().put(path, what, once=once, content_type=content_type)
 
 

@@ -375,7 +375,7 @@ async def test_of_a_bot_that_was_deleted_while_the_store_was_away_nothing_comes_
     minutes_file.add_utterances([said("Good morning")])
     minutes_outbox.end(minutes_file)
     kept.reports.clear()
-    await deletion.delete(kept.anew_store(), "b1")
+    await deletion.delete(kept.anew_store(), "b1", 1.0)
     await finish(minutes_outbox)
     assert (kept.stored, kept.reports, list(kept.folder.iterdir())) == (["b1/deleted"], [], [])
 
@@ -385,7 +385,7 @@ class DeletedMeanwhile(Store):
 
     async def put(self, path: str, what: bytes | Path, *, once: bool = False, content_type: str = "") -> None:
         if path.endswith(TRANSCRIPT):
-            await deletion.delete(self, "b1")
+            await deletion.delete(self, "b1", 1.0)
         await super().put(path, what, once=once, content_type=content_type)
 
 
@@ -405,7 +405,7 @@ async def test_a_store_that_lets_nothing_be_deleted_is_not_asked_for_ever(
 
     kept = Kept(tmp_path)
     await lost_after(kept, "Good morning")
-    await deletion.delete(kept.anew_store(), "b1")
+    await deletion.delete(kept.anew_store(), "b1", 1.0)
     monkeypatch.setattr(Store, "delete", refuse)
     monkeypatch.setattr("worker.transcript.minutes_outbox.RETRY_S", (0.01, 0.02))
     with capture_logs() as logs:
