@@ -166,7 +166,7 @@ KEY_DOCS: Final = (
     KeyDoc("vm:{vm_id}", "hash", "manager", "`session`, `draining`, `lost`, `stopping`, `resting`, `processors`, `labels` (JSON), `canary`, `joins_ok` and `joins_failed` (of a canary), `out` (why the manager drains it), `makes_displays`, `at`", "[retention] vm_s after the VM was lost, or after the last leader"),
     KeyDoc("vm:{vm_id}:workers", "hash", "manager", "worker_id -> JSON of state, since, born, bot_id, kind", "when its VM is lost; [retention] vm_s after the last leader"),
     KeyDoc("vm:{vm_id}:commands", "stream", "manager", "what the agent of that VM is to do", "an entry is deleted when done; the key when the VM is lost, or a day after the last heartbeat or order"),
-    KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its last heartbeat"),
+    KeyDoc("vm:{vm_id}:alive", "string", "agent", "which agent speaks for the VM", "15 s after its start or its last heartbeat"),
     KeyDoc("vm:{vm_id}:vitals", "string", "agent", "the VM's memory, and what each worker takes, as JSON, every 5 s; for people", "60 s after it was written"),
     KeyDoc("account:{name}", "string", "agent", "which bot has this account of [[worker.accounts]]", "with its bot; 60 s after its agent was last there"),
     KeyDoc("vm:{vm_id}:written", "hash", "agent", "`session` and `number` of its last event in the stream, so that none comes twice", "a week after its last event"),

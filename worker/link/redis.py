@@ -96,14 +96,14 @@ class Link:
             self._queue(number, event)
 
     async def open(self, stop: asyncio.Event) -> bool:
-        """Make sure that no other agent uses this vm_id. If the journal is new, refuse the joins that were ordered from
+        """Take the vm_id, which no other agent may use. If the journal is new, refuse the joins that were ordered from
         an earlier agent.
 
         Waits until Redis answers. Returns False when `stop` was set before that. Raises: ContestedError.
         """
         for delay_s in backoff(*RETRY_S):
             try:
-                if await self._vm_id_is_free(stop):
+                if await self._take_vm_id(stop):
                     if self._journal.is_new:
                         await self._answer_backlog()
                     self.is_open = True
@@ -338,13 +338,13 @@ class Link:
 
     # Start
 
-    async def _vm_id_is_free(self, stop: asyncio.Event) -> bool:
-        """Wait until no other agent uses the vm_id. Returns False when `stop` was set before that.
+    async def _take_vm_id(self, stop: asyncio.Event) -> bool:
+        """Take the vm_id once no other agent uses it. Returns False when `stop` was set before that.
 
         Raises: ContestedError.
         """
         deadline = time.monotonic() + CONTEST_S
-        while rival := await self._rival():
+        while rival := await self._take_unless_used():
             if time.monotonic() > deadline:
                 raise ContestedError(
                     f"cannot be {self._vm_id!r}: the agent on host {rival.host!r} with the state folder"
@@ -355,13 +355,20 @@ class Link:
                 return False
         return True
 
-    async def _rival(self) -> _Presence | None:
+    async def _take_unless_used(self) -> _Presence | None:
+        """Take the vm_id, or return the other agent that uses it."""
+        alive, presence = self._keys.alive(self._vm_id), msgspec.json.encode(self._presence)
+        while True:
+            before = cast("bytes | None", await self._redis.get(alive))
+            if rival := self._rival_in(before):
+                return rival
+            if await scripts.take_vm_id(alive=alive, before=before or b"", presence=presence).run(self._redis):
+                return None
+
+    def _rival_in(self, raw: bytes | None) -> _Presence | None:
         """The other agent that uses this vm_id, if any. An earlier agent in this state folder does not count: it is
         dead, since this agent holds the folder's lock.
         """
-        return self._rival_in(cast("bytes | None", await self._redis.get(self._keys.alive(self._vm_id))))
-
-    def _rival_in(self, raw: bytes | None) -> _Presence | None:
         try:
             holder = msgspec.json.decode(raw, type=_Presence) if raw else None
         except (msgspec.DecodeError, UnicodeDecodeError):

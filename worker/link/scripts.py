@@ -27,6 +27,10 @@ def claim(*, bot: Key, attempt: int, worker_id: str, at: str) -> bool: ...
 
 
 @SCRIPTS.script()
+def take_vm_id(*, alive: Key, before: bytes, presence: bytes) -> bool: ...
+
+
+@SCRIPTS.script()
 def write(
     *,
     events: Key,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -25,30 +24,13 @@ from poolmgr.store.leader.snapshot import load_bots, load_vms
 from poolmgr.store.leader.upkeep import Upkeep
 from poolmgr.store.reading.views import Standing, Views, decode_request, encode_request
 from poolmgr.store.usage import day_of
+from tests.interleaving import after_commands
 from tests.store.conftest import NOW
 
 
 def job(**fields: Any) -> Job:
     standard: dict[str, Any] = {"platform": "room", "meeting_url": "http://h/r/x", "bot_name": "N", "payload": "{}"}
     return Job(**{**standard, **fields})
-
-
-def after_commands(
-    redis: Any, commands: int, act: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Have `act` happen once Redis has carried out so many commands, or pipelines, from now on; before the next one."""
-    pool, left = redis.connection_pool, commands
-    connect = pool.get_connection
-
-    async def act_before(*arguments: Any, **options: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == -1:
-            monkeypatch.undo()
-            await act()
-        return await connect(*arguments, **options)
-
-    monkeypatch.setattr(pool, "get_connection", act_before)
 
 
 # The lease
@@ -194,7 +176,6 @@ async def test_trimming_spares_what_is_read_meanwhile(
 
     after_commands(redis, commands, go_on, monkeypatch)
     await stream.trim(10**9)
-    monkeypatch.undo()
     left = {entry_id for entry_id, _ in await redis.xrange(keys.events)}
     assert left >= {f"{number}-0".encode() for number in range(231, 501)}
     await Upkeep(redis, keys, RetentionSettings()).renew([])
@@ -556,7 +537,6 @@ async def test_a_quota_counts_a_bot_whenever_a_leader_accepts_it(
 
     after_commands(redis, commands, accept, monkeypatch)
     assert await Upkeep(redis, keys, RetentionSettings()).forget_unowned(["app"], ()) == []
-    monkeypatch.undo()
     assert await redis.smembers(keys.owned("app")) == {b"b1"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,14 @@ from common.config.settings import RedisSettings
 from common.wire.messages import Command, Heartbeat, Join, JoinRefused, Retire, Say, Warm, WorkerGone
 from common.wire.vocabulary import GoneCause, RefusalCause
 from lab.parts.redis_server import RedisServer
+from tests.interleaving import after_commands
 from tests.store.model import break_script
 from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.manager_side import ManagerSide
 from worker.link import redis as link_module
 from worker.link.journal import Journal
 from worker.link.redis import ContestedError, Link
+from worker.link.scripts import SCRIPTS
 
 JOIN = Join("w1", "b1", 3, "room", "http://localhost/r/x", "Bot")
 
@@ -241,6 +244,45 @@ async def test_a_vm_id_that_another_agent_keeps_is_refused(
     await same_folder.close()  # gives the vm_id back
     assert await elsewhere.open(asyncio.Event())
     await elsewhere.close()
+
+
+@pytest.mark.parametrize("commands", range(3))
+async def test_of_two_agents_that_begin_at_once_one_gets_the_vm_id(
+    own_redis: RedisServer, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: int
+) -> None:
+    monkeypatch.setattr(link_module, "CONTEST_S", 0.1)
+    monkeypatch.setattr(link_module, "CONTEST_POLL_S", 0.02)
+    one, other = (make_link(own_redis.url, prefix, tmp_path / name) for name in ("one", "other"))
+    opened = list[Link]()
+
+    async def begins(link: Link) -> None:
+        with suppress(ContestedError):
+            assert await link.open(asyncio.Event())
+            opened.append(link)
+
+    redis = one._redis  # pyright: ignore[reportPrivateUsage]
+    await SCRIPTS.load(redis)
+    after_commands(redis, commands, lambda: begins(other), monkeypatch)
+    await begins(one)
+    assert opened == [one if commands == 2 else other]
+    for link in (one, other):
+        await link.close()
+
+
+async def test_an_agent_that_begins_again_has_its_vm_id_at_once(
+    own_redis: RedisServer, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed, begun_again = (make_link(own_redis.url, prefix, tmp_path) for _ in range(2))
+    assert await killed.open(asyncio.Event())
+    assert await begun_again.open(asyncio.Event())
+    elsewhere, stop = make_link(own_redis.url, prefix, tmp_path / "elsewhere"), asyncio.Event()
+    stop.set()
+    assert not await elsewhere.open(stop), "the place is that of the one that began last"
+    assert "vm_id_contested" in capsys.readouterr().out
+    await begun_again.close()
+    assert await elsewhere.open(asyncio.Event())
+    for link in (killed, elsewhere):
+        await link.close()
 
 
 async def test_an_agent_that_finds_another_in_its_place_says_so(
