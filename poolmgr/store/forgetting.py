@@ -1,6 +1,6 @@
 """Deletes a bot's record and everything that is kept with it: after its retention, or when its owner asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,14 +20,17 @@ async def forget(
     *,
     deliveries: Sequence[bytes] | None = None,
     done: bytes = b"",
+    transcripts: Mapping[str, bytes] | None = None,
     by: By | None = None,
 ) -> int:
     """Delete everything of an ended bot except webhooks that are still to be sent. `deliveries`: the last webhooks, as
-    JSON; None: nobody is told. `done`: bot.done, which comes before them where all was not done for the bot yet. `by`:
-    who asked for it; None: the time for which a bot is kept is over.
+    JSON; None: nobody is told. `done`: bot.done, which comes before them where all was not done for the bot yet.
+    `transcripts`: of which `deliveries` tell, as Transcriptions.raw gave them; None: of none. `by`: who asked for it;
+    None: the time for which a bot is kept is over.
 
     Returns how many keys and index entries were deleted; 0: there is no such bot, or it has not ended. Returns -1 and
-    deletes nothing if somebody is told and the leader still needs the record for earlier webhooks. Idempotent.
+    deletes nothing if the transcripts have changed since, or if somebody is told and the leader still needs the record
+    for earlier webhooks. Idempotent.
     """
     client: Any = redis
     fields = answers.text_fields(await client.hgetall(keys.bot(bot_id)))
@@ -47,6 +50,7 @@ async def forget(
         evidence_index=keys.evidence_index,
         evidence_sizes=keys.evidence_sizes,
         actions=keys.actions,
+        transcriptions=None if transcripts is None else keys.transcriptions(bot_id),
         further_keys=keys.further_keys(bot_id),
         bundles=keys_of(keys, record),
         indexes=[keys.index(field, value) for field, value in (*record.found_by, ("status", record.status))],
@@ -54,6 +58,7 @@ async def forget(
         is_told=deliveries is not None,
         deliveries=deliveries or (),
         done=done,
+        as_read=transcripts or {},
         action=fields_of(by, Verb.DELETE, bot_id),
     )
     return await call.run(redis)

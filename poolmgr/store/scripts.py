@@ -257,6 +257,7 @@ def forget(
     evidence_index: Key,
     evidence_sizes: Key,
     actions: Key,
+    transcriptions: OptionalKey,
     further_keys: Keys,
     bundles: Keys,
     indexes: Keys,
@@ -264,6 +265,7 @@ def forget(
     is_told: bool,
     done: bytes,
     deliveries: Values,
+    as_read: Pairs,
     action: Pairs,
 ) -> int: ...
 

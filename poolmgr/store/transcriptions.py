@@ -3,6 +3,7 @@
 Any manager may read them and ask for one (leader/transcriptions.py has them made). Redis holds no text of a transcript.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -52,7 +53,12 @@ class Transcriptions:
 
     async def all(self, bot_id: str) -> dict[int, Transcription]:
         """All transcripts of the bot, in order of their numbers."""
-        return in_order(await self._redis.hgetall(self._keys.transcriptions(bot_id)))
+        return in_order(await self.raw(bot_id))
+
+    async def raw(self, bot_id: str) -> dict[str, bytes]:
+        """All transcripts of the bot as Redis has them: number and JSON."""
+        found: dict[bytes, bytes] = await self._redis.hgetall(self._keys.transcriptions(bot_id))
+        return {number.decode(): text for number, text in found.items()}
 
     async def ask(self, bot_id: str, what: Transcription, at: float, by: By) -> int | Unasked:
         """Ask for a transcript. Returns its number; it is durable then, and due at once."""
@@ -76,6 +82,6 @@ class Transcriptions:
 _UNASKED: Final = {0: "not_ended", -1: "under_way", -2: "too_many"}
 
 
-def in_order(raw: dict[bytes, bytes]) -> dict[int, Transcription]:
+def in_order(raw: Mapping[str, bytes] | Mapping[bytes, bytes]) -> dict[int, Transcription]:
     found = {int(number): msgspec.json.decode(text, type=Transcription) for number, text in raw.items()}
     return dict(sorted(found.items()))

@@ -32,6 +32,7 @@ from poolmgr.api.rate import Rate
 from poolmgr.core.events import LeaveRequested, PauseRequested, SayRequested
 from poolmgr.store.forgetting import forget
 from poolmgr.store.reading.catalog import BadCursorError, Question, cursor_of, position_of
+from poolmgr.store.transcriptions import in_order
 
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _INWARD: Final = {outward.lower(): inward for inward, outward in PLATFORMS.items()}
@@ -172,7 +173,8 @@ async def remove_bot(call: Call) -> Answer:
 
 async def delete(call: Call) -> Answer:
     """Delete everything of an ended bot (200), and tell its callback_url, and the receiver of a transcript that is
-    being made. Waits up to _FORGET_WITHIN_S for earlier webhooks.
+    being made. Waits up to _FORGET_WITHIN_S for earlier webhooks. Also a transcript that is asked for, or made, just
+    then is told of once.
 
     Raises: ApiError 403, 404, 409 for a bot that has not ended, 503 while earlier webhooks are still to be made.
     """
@@ -194,9 +196,8 @@ async def delete(call: Call) -> Answer:
 async def _forget(call: Call, bot: Record, recorded: int) -> int:
     """As in forgetting.forget. `recorded`: how many objects of the bot were in the store."""
     service, at = call.service, iso(call.service.wall())
-    receivers = {
-        number: asked for number, asked in (await service.transcriptions.all(bot.bot_id)).items() if asked.callback
-    }
+    transcripts = await service.transcriptions.raw(bot.bot_id)
+    receivers = {number: asked for number, asked in in_order(transcripts).items() if asked.callback}
     deliveries = [
         envelope.untranscribed_by_deletion(bot, number, asked.callback, at)
         for number, asked in receivers.items()
@@ -208,7 +209,9 @@ async def _forget(call: Call, bot: Record, recorded: int) -> int:
         deliveries.append(envelope.deletion(bot, objects + recorded, at))
         done = msgspec.json.encode(envelope.done_by_deletion(bot, at))
     told = [*map(msgspec.json.encode, deliveries)] if bot.callback_url or receivers else None
-    return await forget(service.redis, service.keys, bot.bot_id, deliveries=told, done=done, by=call.by)
+    return await forget(
+        service.redis, service.keys, bot.bot_id, deliveries=told, done=done, transcripts=transcripts, by=call.by
+    )
 
 
 async def _pause(call: Call, *, paused: bool) -> Answer:

@@ -1,9 +1,16 @@
 -- Delete an ended bot and all that is kept of it, except webhooks that are still to be sent. `is_told`: somebody is told of
 -- it, by `deliveries`, the last webhooks as JSON; `done`: bot.done, which comes before them if it was not told yet. A bot that
--- a release before has ended has no `done_at`, and it was told.
--- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: somebody is told of it, and earlier
--- webhooks still need the record.
+-- a release before has ended has no `done_at`, and it was told. `transcriptions`: the bot's transcripts, of which `deliveries`
+-- tell as they were in `as_read`, number and JSON in turn; nil: they tell of none.
+-- Answers how many keys and index entries were deleted; 0: the bot has not ended; -1: its transcripts have changed since, or
+-- somebody is told of it, and earlier webhooks still need the record: nothing has changed.
 if redis.call('HGET', bot, 'state') ~= STOPPED then return 0 end
+if transcriptions then
+  if 2 * redis.call('HLEN', transcriptions) ~= #as_read then return -1 end
+  for i = 1, #as_read, 2 do
+    if redis.call('HGET', transcriptions, as_read[i]) ~= as_read[i + 1] then return -1 end
+  end
+end
 if is_told then
   local before, page = '+', nil
   repeat

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import zipfile
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Pause, Why
 from poolmgr.core.requests import PauseRequested, SayRequested
+from poolmgr.store import forgetting
 from poolmgr.store.actions import By, Way
 from poolmgr.store.leader.recordings import DueRecordings
 from poolmgr.store.leader.transcriptions import DueTranscriptions
@@ -386,6 +388,64 @@ async def test_the_receiver_of_a_transcript_that_is_being_made_is_told_that_its_
     deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
     theirs, its = ("transcription.skipped", asked.callback), ("data_deletion", callback_url)
     assert [(one["event"], one["url"]) for one in deliveries] == ([theirs, its] if callback_url else [theirs])
+
+
+def before_it_is_forgotten(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[object]]) -> None:
+    """Have `act` happen once, when what there was has been read and nothing is deleted yet."""
+    acts, real = [act], forgetting.forget
+
+    async def act_before(*arguments: Any, **options: Any) -> int:
+        if acts:
+            await acts.pop()()
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr("poolmgr.api.operations.bots.forget", act_before)
+
+
+@pytest.mark.parametrize("callback_url", ["", "https://hooks.example/x"])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_the_receiver_of_a_transcript_that_is_asked_for_while_its_bot_is_deleted_is_told_of_that(
+    world: World, monkeypatch: pytest.MonkeyPatch, callback_url: str, *, is_first: bool
+) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1", **({"callback_url": callback_url} if callback_url else {}))
+    await hand.end("b1")
+    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
+    transcriptions = Transcriptions(world.redis, world.keys)
+    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
+    if not is_first:
+        made = msgspec.json.encode(msgspec.structs.replace(asked, status="processed"))
+        await world.redis.hset(world.keys.transcriptions("b1"), 2, made)
+
+    before_it_is_forgotten(monkeypatch, lambda: transcriptions.ask("b1", asked, hand.at, By("app", Way.API)))
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
+    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
+    theirs, its = ("transcription.skipped", asked.callback), ("data_deletion", callback_url)
+    assert [(one["event"], one["url"]) for one in deliveries] == ([theirs, its] if callback_url else [theirs])
+    assert not await world.redis.exists(world.keys.bot("b1"), world.keys.transcriptions("b1"))
+
+
+async def test_the_receiver_of_a_transcript_that_is_made_while_its_bot_is_deleted_is_told_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = await world.ledger()
+    await hand.enter("b1")
+    await hand.end("b1")
+    transcriptions, due = Transcriptions(world.redis, world.keys), DueTranscriptions(world.redis, world.keys, 1)
+    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
+    await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
+
+    async def is_made_and_told() -> None:
+        one = await due.under_way("b1")
+        assert one
+        await due.conclude(one, hand.at, utterances=1)
+        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
+
+    before_it_is_forgotten(monkeypatch, is_made_and_told)
+    async with world.serving() as call:
+        assert (await call("DELETE", "/bots/b1/delete")).status == 200
+    assert not await world.redis.xrange(world.keys.outbox)
 
 
 async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
