@@ -81,6 +81,7 @@ def submit(
     entry: bytes,
     quota: int,
     digest: str,
+    unserved: str,
     dedup_life_s: int,
     action: Pairs,
 ) -> tuple[bytes, bytes]: ...

@@ -56,8 +56,11 @@ class Submissions:
         self._keys = keys
         self._deduplicated_s = int(deduplicated_s)
 
-    async def submit(self, submission: Submission) -> Outcome:
-        """Put the job on the list, with its entry. Any verdict but SUBMITTED means that nothing has changed."""
+    async def submit(self, submission: Submission, unserved: str = "") -> Outcome:
+        """Put the job on the list, with its entry. Any verdict but SUBMITTED means that nothing has changed.
+
+        `unserved`: a bot whose creation was refused because no worker was free. It has no deduplication_key any more.
+        """
         k, key = self._keys, submission.idempotency_key
         call = scripts.submit(
             jobs=k.jobs,
@@ -74,6 +77,7 @@ class Submissions:
             entry=msgspec.json.encode(_texts(submission.entry)),
             quota=submission.bots_at_once,
             digest=submission.digest,
+            unserved=unserved,
             dedup_life_s=self._deduplicated_s,
             action=_action(submission, Verb.SUBMIT),
         )

@@ -88,6 +88,16 @@ async def test_of_twenty_requests_with_one_deduplication_key_one_makes_a_bot(sub
     assert len({outcome.bot_id for outcome in outcomes}) == 1
 
 
+async def test_the_deduplication_key_of_a_bot_that_came_to_nothing_is_free_and_no_others(
+    redis: Any, keys: Keys, submissions: Submissions
+) -> None:
+    await submissions.submit(submission("b1", deduplication_key="d"))
+    again = submission("b2", deduplication_key="d")
+    assert await submissions.submit(again, unserved="b9") == Outcome(Verdict.DEDUPLICATED, "b1")
+    assert await submissions.submit(again, unserved="b1") == Outcome(Verdict.SUBMITTED, "b2")
+    assert await redis.get(keys.deduplication("d")) == b"b2"
+
+
 async def test_a_bot_id_that_is_in_use_is_refused(redis: Any, keys: Keys, submissions: Submissions) -> None:
     await submissions.submit(submission("b1"))
     assert await submissions.submit(submission("b1")) == Outcome(Verdict.ID_TAKEN, "b1")

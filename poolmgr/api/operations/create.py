@@ -15,7 +15,7 @@ import msgspec
 
 from common.jobs.job import MAX_JOB_BYTES, BadJobError, fault_of, parse_job, typed_json
 from common.jobs.outgoing import BadUrlError, OutgoingRules, check_url
-from common.jobs.record import Job, Record, iso
+from common.jobs.record import Job, Record, epoch, iso
 from common.runtime.waiting import backoff
 from common.wire import trace
 from common.wire.labels import named
@@ -24,7 +24,7 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import SUBMITTED, may_see, transcript_id
 from poolmgr.api.operations.shapes import CreateBot, Created, Replayed
-from poolmgr.store.submission import Submission, Verdict
+from poolmgr.store.submission import Outcome, Submission, Verdict
 
 ACTIVE: Final = "Active"
 """What the API that clients know answers at creation, for every bot that joins now."""
@@ -33,6 +33,7 @@ _SEEN_WITHIN_S: Final = 2.0
 _CAPACITY_KNOWN_WITHIN_S: Final = 3.0
 _LOOK_FIRST_S, _LOOK_MOST_S = 0.002, 0.1
 _LONGEST_KEY: Final = 255
+_ABOUT_EARLIER: Final = frozenset({Verdict.REPLAYED, Verdict.DEDUPLICATED, Verdict.MEETING_HELD})
 _NO_CAPACITY_RETRY_S: Final = 10.0
 
 
@@ -45,18 +46,18 @@ async def create_bot(call: Call) -> Answer:
     job, submission, status = await call.service.turns.read(
         call.token.name, call.body, lambda body: _read(body, call, key)
     )
-    outcome = await call.service.submissions.submit(submission)
+    outcome, earlier = await _submitted(call, submission)
     match outcome.verdict:
         case Verdict.SUBMITTED:
             return await _followed(call, submission, job, status)
         case Verdict.REPLAYED:
-            return await _replayed(call, outcome.bot_id, job)
+            return _replayed(call, outcome.bot_id, earlier, job)
         case Verdict.KEY_REUSED:
             raise ApiError(409, "This Idempotency-Key was used for another request; a new request needs a new key.")
         case Verdict.DEDUPLICATED:
-            return await _deduplicated(call, outcome.bot_id, job)
+            return _deduplicated(call, earlier, job)
         case Verdict.MEETING_HELD:
-            return await _held(call, outcome.bot_id, job)
+            return await _held(call, outcome.bot_id, earlier, job)
         case Verdict.ID_TAKEN:
             raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
         case Verdict.OVER_QUOTA:
@@ -180,6 +181,7 @@ def _submission(call: Call, job: Job, document: dict[str, Any], key: str) -> tup
             owner=call.token.name,
             custom_attributes=job.custom_attributes,
             warnings=job.warnings,
+            queue_timeout_s=job.queue_timeout_s,
             bot_message=job.bot_message,
             payload="",
             state=SUBMITTED,
@@ -212,6 +214,50 @@ def _with_facts(body: bytes, document: dict[str, Any], bot_id: str, facts: dict[
 def _digest(document: dict[str, Any]) -> str:
     """A hash that is equal for requests with the same content, however they are written."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+
+
+async def _submitted(call: Call, submission: Submission) -> tuple[Outcome, Record | None]:
+    """The outcome, and the earlier bot that it is about, if it is about one that can be read. If that bot came to
+    nothing, the job is submitted once more.
+    """
+    submissions = call.service.submissions
+    outcome = await submissions.submit(submission)
+    if outcome.verdict not in _ABOUT_EARLIER:
+        return outcome, None
+    earlier = await _decided(call, outcome.bot_id)
+    if not _came_to_nothing(outcome.verdict, earlier):
+        return outcome, earlier
+    outcome = await submissions.submit(submission, unserved=outcome.bot_id if earlier else "")
+    return outcome, await _decided(call, outcome.bot_id) if outcome.verdict in _ABOUT_EARLIER else None
+
+
+async def _decided(call: Call, bot_id: str) -> Record | None:
+    """The bot, once it is known whether it has a worker, if it does not wait for one. None: there is no such bot."""
+    bot = await call.service.submissions.find(bot_id)
+    for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
+        if bot is None or not _is_undecided(bot):
+            break
+        await asyncio.sleep(delay)  # another process writes to Redis what this waits for
+        bot = await call.service.submissions.find(bot_id)
+    return bot
+
+
+def _is_undecided(bot: Record) -> bool:
+    """Whether its creation may still be answered that no worker is free."""
+    may_end_at_once = bot.queue_timeout_s == 0 and bot.attempt == 0 and bot.status != Status.SCHEDULED
+    return may_end_at_once and bot.state in (SUBMITTED, BotState.QUEUED)
+
+
+def _came_to_nothing(verdict: Verdict, bot: Record | None) -> bool:
+    """Whether the bot that was in the way is gone. A replay hears what became of the first request."""
+    return verdict is not Verdict.REPLAYED and (bot is None or _was_refused(bot))
+
+
+def _was_refused(bot: Record) -> bool:
+    """Whether the answer to its creation was, or will be, that no worker was free: then its keys are free again."""
+    if not (bot.owner and bot.queue_timeout_s == 0 and bot.attempt == 0 and _went_unserved(bot)):
+        return False
+    return bot.join_at is None or bot.join_at <= epoch(bot.created_at)  # not one that was scheduled
 
 
 async def _followed(call: Call, submission: Submission, job: Job, status: str) -> Answer:
@@ -277,47 +323,48 @@ def _looks(within_s: float) -> Iterator[float]:
         yield delay
 
 
-async def _replayed(call: Call, bot_id: str, job: Job) -> Answer:
-    submissions = call.service.submissions
-    bot = await submissions.find(bot_id)
-    if job.queue_timeout_s == 0:  # it may still get a worker
-        for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
-            if bot is None or bot.state not in (SUBMITTED, BotState.QUEUED):
-                break
-            await asyncio.sleep(delay)  # as above
-            bot = await submissions.find(bot_id)
-        if bot and _went_unserved(bot):
-            raise _no_capacity(bot)
+def _replayed(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
+    if bot and job.queue_timeout_s == 0 and _went_unserved(bot):
+        raise _no_capacity(bot)
     # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
     return Answer(507, Replayed(message, bot_id, transcript_id(bot_id, job), job.meeting_url, status, job.warnings))
 
 
-async def _deduplicated(call: Call, bot_id: str, job: Job) -> Answer:
-    bot = await call.service.submissions.find(bot_id)
+def _deduplicated(call: Call, bot: Record | None, job: Job) -> Answer:
     if bot and bot.meeting_url == job.meeting_url and may_see(call.token, bot):
-        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
-    whose = "in another meeting" if bot is None or may_see(call.token, bot) else "of another token"
-    raise ApiError(409, f"deduplication_key: was used for a bot {whose}; a new bot needs a new key.")
+        return _instead("deduplication_key", bot, job)
+    which = "that is gone"
+    if bot:
+        which = "in another meeting" if may_see(call.token, bot) else "of another token"
+    raise ApiError(409, f"deduplication_key: was used for a bot {which}; a new bot needs a new key.")
 
 
-async def _held(call: Call, bot_id: str, job: Job) -> Answer:
+async def _held(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
     """The answer with the first bot of the meeting. Raises: ApiError 503 when a leader is making it and there was no
     bot in time.
     """
-    submissions = call.service.submissions
-    bot = await submissions.find(bot_id)
     for delay in _looks(_SEEN_WITHIN_S):
         if bot is not None:
             break
         await asyncio.sleep(delay)  # as above
-        bot = await submissions.find(bot_id)
+        bot = await call.service.submissions.find(bot_id)
     if bot is None:
         raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
     if may_see(call.token, bot):
-        return Answer(200, Created(bot_id, transcript_id(bot_id, bot), bot.meeting_url, bot.status, job.warnings))
+        return _instead("one_bot_per_meeting", bot, job)
     raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
+
+
+def _instead(field: str, bot: Record, job: Job) -> Answer:
+    """The answer with the earlier bot. Raises: ApiError 503 when it is not known to have a worker, and does not wait
+    for one.
+    """
+    if _is_undecided(bot) or _was_refused(bot):
+        raise later(503, f"{field}: the earlier bot has no worker, and was not to wait for one; try again.", 2.0)
+    answer = Created(bot.bot_id, transcript_id(bot.bot_id, bot), bot.meeting_url, bot.status, job.warnings)
+    return Answer(200, answer)
 
 
 CREATE_BOT = Operation(

@@ -1,6 +1,6 @@
 -- Put a job of the HTTP API on the list, or change nothing. Repeated requests, held meetings and the quota are checked in the
 -- same step, however many requests come at once. `quota`: 0: none. The id of a bot whose recording is kept, or was deleted
--- lately, is taken.
+-- lately, is taken. `unserved`: a bot whose deduplication_key is free, also while nobody has freed it yet; empty: none.
 -- Answers {verdict, bot_id}; the bot is the earlier one if the verdict is about one.
 if idempotency then
   local known = redis.call('GET', idempotency)
@@ -11,7 +11,7 @@ if idempotency then
 end
 if dedup then
   local first = redis.call('GET', dedup)
-  if first then return {'deduplicated', first} end
+  if first and first ~= unserved then return {'deduplicated', first} end
 end
 if meeting then
   local first, coming = holder(meeting)

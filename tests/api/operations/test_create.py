@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +13,14 @@ import pytest
 from common.config.settings import WebhookSettings
 from common.jobs.fields import DEFAULT_NAME
 from common.jobs.job import JobRules, parse_job
+from common.jobs.record import Record
+from common.wire.messages import Join
+from common.wire.vocabulary import BotState, Reason
+from poolmgr.core.decisions import Assign, End
 from poolmgr.store.leader.inbox import Jobs
 from poolmgr.store.reading.views import DeadJob
-from tests.api.conftest import JOB, LINK, OWN, TOKEN, World, token
+from poolmgr.store.submission import Outcome, Submission, Submissions
+from tests.api.conftest import JOB, LINK, OWN, TOKEN, Caller, Hand, Said, World, token
 from tests.waiting import wait_until
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -480,3 +485,138 @@ async def test_a_large_job_is_taken_and_a_larger_one_is_not(world: World) -> Non
         tight = await call.create(filler="x" * almost)
         assert tight.status == 413
         assert "with its bot_id" in tight.message
+
+
+# What others do between two commands of a request
+
+ONCE = [{"deduplication_key": "standup"}, {"one_bot_per_meeting": True}]
+"""What lets a second request have the bot of the first."""
+
+Act = Callable[[], Awaitable[Any]]
+
+
+async def undecided(call: Caller, key: str = "", **fields: Any) -> Submission:
+    """A request that is not to wait for a worker, and that its API has not answered yet, nor ever will by itself."""
+    seen = list[Submission]()
+
+    async def submit(self: Submissions, submission: Submission, *more: str) -> Outcome:
+        seen.append(submission)
+        return await really(self, submission, *more)
+
+    async def nobody(call: Any, submission: Submission) -> None:
+        pass
+
+    really = Submissions.submit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Submissions, "submit", submit)
+        patch.setattr("poolmgr.api.operations.create._until_served", nobody)
+        assert (await call.create(key, queue_timeout=0, **fields)).status == 201
+    return seen[0]
+
+
+async def asked_while(acts: list[Act], call: Caller, key: str = "", **fields: Any) -> Said:
+    """A request, after each of whose looks at a bot the next of `acts` happens."""
+
+    async def find(self: Submissions, bot_id: str) -> Record | None:
+        bot = await really(self, bot_id)
+        if left:
+            await left.pop(0)()
+        return bot
+
+    left, really = [*acts], Submissions.find
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Submissions, "find", find)
+        return await call.create(key, **fields)
+
+
+async def refuse(hand: Hand, first: Submission) -> None:
+    """A leader takes the job, and has no worker for it."""
+    await hand.accept(**json.loads(first.payload))
+    await hand.apply(End(first.bot_id, 0, Reason.NO_CAPACITY))
+
+
+def withdrawn(world: World, first: Submission, *, ended: bool = False) -> Act:
+    store = Submissions(world.redis, world.keys, 60)
+    return lambda: store.withdraw(first, ended=ended)
+
+
+@pytest.mark.parametrize("once", ONCE)
+async def test_who_may_have_a_bot_that_is_withdrawn_then_has_one_of_its_own(world: World, once: dict[str, Any]) -> None:
+    async with world.serving() as call:
+        first = await undecided(call, **once)
+        answer = await asked_while([withdrawn(world, first)], call, **once)
+        assert answer.status == 201
+        assert answer.body["bot_id"] != first.bot_id
+        assert (await call("GET", f"/bots/{answer.body['bot_id']}/status")).status == 200
+        assert await world.redis.llen(world.keys.jobs) == 1
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+@pytest.mark.parametrize("once", ONCE)
+async def test_who_may_have_a_bot_that_finds_no_worker_then_has_one_of_its_own(
+    world: World, once: dict[str, Any], is_freed: bool
+) -> None:
+    async with world.serving() as call:
+        hand = await world.ledger()
+        first = await undecided(call, **once)
+        acts: list[Act] = [lambda: refuse(hand, first)]
+        if is_freed:  # if not, the API that submitted it has not read of its end yet, or was killed
+            acts.append(withdrawn(world, first, ended=True))
+        answer = await asked_while(acts, call, **once)
+        assert (answer.status, answer.body["status"]) == (201, "Active")
+        assert answer.body["bot_id"] != first.bot_id
+        await withdrawn(world, first, ended=True)()
+        again = await call.create(**once)
+        assert (again.status, again.body["bot_id"]) == (200, answer.body["bot_id"]), "what is its own is not freed"
+
+
+@pytest.mark.parametrize("once", ONCE)
+async def test_who_may_have_a_bot_that_gets_a_worker_has_it(world: World, once: dict[str, Any]) -> None:
+    async with world.serving() as call:
+        hand = await world.ledger()
+        first = await undecided(call, **once)
+
+        async def serve() -> None:
+            await hand.accept(**json.loads(first.payload))
+            join = Join("w1", first.bot_id, 1, "room", LINK, "Notetaker")
+            await hand.apply(Assign("vm-a", join, born=hand.at, warm=True, waited_s=0.0))
+
+        answer = await asked_while([serve], call, **once)
+        assert (answer.status, answer.body["bot_id"], answer.body["status"]) == (200, first.bot_id, "Joining")
+
+
+@pytest.mark.parametrize("once", ONCE)
+async def test_who_finds_two_such_bots_one_after_the_other_is_to_come_again(
+    world: World, once: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolmgr.api.operations.create._CAPACITY_KNOWN_WITHIN_S", 0.05)
+    async with world.serving() as call:
+        first = await undecided(call, **once)
+
+        async def another_comes() -> None:
+            await withdrawn(world, first)()
+            await undecided(call, **once)
+
+        answer = await asked_while([another_comes], call, **once)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        assert answer.message.startswith(f"{next(iter(once))}: ")
+        assert await world.redis.llen(world.keys.jobs) == 1
+
+
+async def test_a_scheduled_bot_that_found_no_worker_later_keeps_its_deduplication_key(world: World) -> None:
+    once: dict[str, Any] = {"deduplication_key": "standup", "queue_timeout": 0}
+    async with world.serving() as call:
+        hand = await world.ledger()
+        later = (datetime.fromtimestamp(hand.at, UTC) + timedelta(hours=1)).isoformat()
+        await hand.accept("b1", BotState.SCHEDULED, owner="app", join_at=later, **once)
+        await hand.apply(End("b1", 0, Reason.NO_CAPACITY))
+        answer = await call.create(**once)
+        assert (answer.status, answer.body["bot_id"]) == (200, "b1"), "its creation was answered 201"
+
+
+async def test_the_deduplication_key_of_a_bot_that_is_gone_says_so(world: World) -> None:
+    async with world.serving() as call:
+        first = await call.create(deduplication_key="standup")
+        await world.redis.delete(world.keys.submitted(first.body["bot_id"]))  # as after its rejection
+        answer = await call.create(deduplication_key="standup")
+        assert (answer.status, "was used for a bot that is gone" in answer.message) == (409, True)
