@@ -249,8 +249,8 @@ def _is_undecided(bot: Record) -> bool:
 
 
 def _came_to_nothing(verdict: Verdict, bot: Record | None) -> bool:
-    """Whether the bot that was in the way is gone. A replay hears what became of the first request."""
-    return verdict is not Verdict.REPLAYED and (bot is None or _was_refused(bot))
+    """Whether the bot that was in the way is gone. A replay hears that the first request found no worker."""
+    return bot is None or (verdict is not Verdict.REPLAYED and _was_refused(bot))
 
 
 def _was_refused(bot: Record) -> bool:
@@ -326,6 +326,8 @@ def _looks(within_s: float) -> Iterator[float]:
 def _replayed(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
     if bot and job.queue_timeout_s == 0 and _went_unserved(bot):
         raise _no_capacity(bot)
+    if bot and _is_undecided(bot):
+        raise _has_no_worker("Idempotency-Key")
     # The bot may have been deleted since, and another token may have a bot of the same id.
     status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
@@ -362,9 +364,13 @@ def _instead(field: str, bot: Record, job: Job) -> Answer:
     for one.
     """
     if _is_undecided(bot) or _was_refused(bot):
-        raise later(503, f"{field}: the earlier bot has no worker, and was not to wait for one; try again.", 2.0)
+        raise _has_no_worker(field)
     answer = Created(bot.bot_id, transcript_id(bot.bot_id, bot), bot.meeting_url, bot.status, job.warnings)
     return Answer(200, answer)
+
+
+def _has_no_worker(field: str) -> ApiError:
+    return later(503, f"{field}: the earlier bot has no worker, and was not to wait for one; try again.", 2.0)
 
 
 CREATE_BOT = Operation(

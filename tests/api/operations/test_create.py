@@ -620,3 +620,53 @@ async def test_the_deduplication_key_of_a_bot_that_is_gone_says_so(world: World)
         await world.redis.delete(world.keys.submitted(first.body["bot_id"]))  # as after its rejection
         answer = await call.create(deduplication_key="standup")
         assert (answer.status, "was used for a bot that is gone" in answer.message) == (409, True)
+
+
+async def test_a_replay_of_what_is_withdrawn_meanwhile_makes_a_bot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.serving() as call:
+        first = await undecided(call, "k")
+
+        async def nobody(call: Any, submission: Submission) -> None:
+            pass
+
+        monkeypatch.setattr("poolmgr.api.operations.create._until_served", nobody)
+        answer = await asked_while([withdrawn(world, first)], call, "k", queue_timeout=0)
+        assert answer.status == 201
+        assert answer.body["bot_id"] != first.bot_id
+        assert await world.redis.llen(world.keys.jobs) == 1
+
+
+async def test_a_replay_of_what_is_not_decided_in_time_is_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolmgr.api.operations.create._CAPACITY_KNOWN_WITHIN_S", 0.05)
+    async with world.serving() as call:
+        first = await undecided(call, "k")
+        answer = await call.create("k", queue_timeout=0)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        hand = await world.ledger()
+        await hand.accept(**json.loads(first.payload))
+        await hand.apply(Assign("vm-a", Join("w1", first.bot_id, 1, "room", LINK, "N"), hand.at, True, 0.0))
+        assert (await call.create("k", queue_timeout=0)).body["bot_id"] == first.bot_id
+
+
+async def test_a_replay_of_what_finds_no_worker_meanwhile_hears_so(world: World) -> None:
+    async with world.serving() as call:
+        hand = await world.ledger()
+        first = await undecided(call, "k")
+        answer = await asked_while([lambda: refuse(hand, first)], call, "k", queue_timeout=0)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
+
+
+async def test_a_replay_of_what_was_withdrawn_is_refused_where_another_request_has_the_key(world: World) -> None:
+    async with world.serving() as call:
+        first = await undecided(call, "k")
+
+        async def another_comes() -> None:
+            await withdrawn(world, first)()
+            assert (await call.create("k")).status == 201
+
+        answer = await asked_while([another_comes], call, "k", queue_timeout=0)
+        assert (answer.status, "was used for another request" in answer.message) == (409, True)
