@@ -122,15 +122,13 @@ class Intake:
                 rejected.append(fault)
                 continue
             bot_id = job.bot_id or uuid.uuid4().hex
+            if job.held_meeting in held:
+                await self._dispatcher.durable()  # the earlier job's bot is accepted or has ended then
             if job.held_meeting:
-                if job.held_meeting in held:
-                    await self._dispatcher.durable()  # the earlier job's bot is accepted or has ended then
                 held.add(job.held_meeting)
-                first = await self._jobs.hold(job.held_meeting, bot_id)
-                if first != bot_id:
-                    detail = f"one_bot_per_meeting: bot {first} is in this meeting, or will be"
-                    rejected.append(Rejected(job.payload.encode(), "duplicate_meeting", detail, job.bot_id))
-                    continue
+            if fault := await self._hold(job, bot_id):
+                rejected.append(fault)
+                continue
             taken[bot_id] = bot_id
             if job.deduplication_key:
                 taken[f"key {job.deduplication_key}"] = bot_id
@@ -157,9 +155,27 @@ class Intake:
             return Rejected(payload, "duplicate_bot_id", f"there is a bot {job.bot_id} already", job.bot_id)
         first = taken.get(f"key {job.deduplication_key}") if job.deduplication_key else None
         if first and first != job.bot_id:  # the API has reserved the key for this bot already
-            detail = f"deduplication_key: bot {first} was made with the same one"
-            return Rejected(payload, "duplicate_key", detail, job.bot_id)
+            return _same_key(job, first)
         return None
+
+    async def _hold(self, job: Job, bot_id: str) -> Rejected | None:
+        """Hold the job's key and meeting, which the API may have taken since the look for conflicts. The rejection, if
+        an earlier bot has one of them.
+        """
+        if not (job.deduplication_key or job.held_meeting):
+            return None
+        held = await self._jobs.hold(bot_id, key=job.deduplication_key, meeting=job.held_meeting)
+        if held.key != bot_id:
+            return _same_key(job, held.key)
+        if held.meeting != bot_id:
+            detail = f"one_bot_per_meeting: bot {held.meeting} is in this meeting, or will be"
+            return Rejected(job.payload.encode(), "duplicate_meeting", detail, job.bot_id)
+        return None
+
+
+def _same_key(job: Job, first: str) -> Rejected:
+    detail = f"deduplication_key: bot {first} was made with the same one"
+    return Rejected(job.payload.encode(), "duplicate_key", detail, job.bot_id)
 
 
 def _poisonous(payload: bytes) -> Rejected:

@@ -66,7 +66,8 @@ IDEMPOTENCY_LIFE_S: Final = DAY_S
 """How long a repeated Idempotency-Key is recognised, as in the API that clients know."""
 
 HELD_S: Final = 300
-"""How long a leader holds a meeting for a new bot: longer than a decision takes to become durable.
+"""How long a leader holds a meeting and a deduplication_key for a new bot: longer than a decision takes to become
+durable.
 """
 
 TRIES_LIFE_S: Final = DAY_S

@@ -17,6 +17,9 @@ from poolmgr.store import lives
 MOST_NOTED: Final = 1000
 """How many participants and how many chat lines of a bot are kept. Of the lines the latest are kept."""
 
+KEY_HELD: Final = "held "
+"""Stands before a bot that a deduplication_key names while a leader is about to make it."""
+
 MOST_TRANSCRIPTS: Final = 20
 """How many transcripts a bot may have."""
 
@@ -26,6 +29,7 @@ SCRIPTS: Final = Library(
         **STATES,
         **{name: life_s for name, life_s in vars(lives).items() if name.endswith("_S")},
         "CAPTIONS": CAPTIONS,
+        "KEY_HELD": KEY_HELD,
         "REJECTED": "rejected",
         "ERROR": Status.ERROR,
         "INVALID_REQUEST": Reason.INVALID_REQUEST,
@@ -64,7 +68,7 @@ def lead(*, epoch: Key, leader: Key, holder: str, lease_ms: int, renewed: int) -
 def push(*, jobs: Key, actions: Key, payload: bytes, action: Pairs) -> bool: ...
 
 
-@SCRIPTS.script("meeting", "action")
+@SCRIPTS.script("keyed", "meeting", "action")
 def submit(
     *,
     jobs: Key,
@@ -106,8 +110,8 @@ def withdraw(
 def take(*, jobs: Key, taken: Key, most: int, most_bytes: int) -> list[bytes]: ...
 
 
-@SCRIPTS.script("meeting")
-def hold(*, meeting: Key, bot: Key, submitted: Key, bot_id: str) -> str: ...
+@SCRIPTS.script("keyed", "meeting")
+def hold(*, bot: Key, submitted: Key, dedup: OptionalKey, meeting: OptionalKey, bot_id: str) -> tuple[bytes, bytes]: ...
 
 
 @SCRIPTS.script(FENCE)

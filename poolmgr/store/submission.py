@@ -3,7 +3,7 @@
 Its scripts are not fenced: any manager may submit, leader or not.
 """
 
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,9 +20,18 @@ class Verdict(StrEnum):
     REPLAYED = "replayed"  # same Idempotency-Key, same request
     KEY_REUSED = "key_reused"  # same Idempotency-Key, another request
     DEDUPLICATED = "deduplicated"  # there is a bot with this deduplication_key
+    KEY_HELD = "key_held"  # a leader is about to make a bot with this deduplication_key
     MEETING_HELD = "meeting_held"  # there is, or will be, a bot that has to be the only one in this meeting
     ID_TAKEN = "id_taken"
     OVER_QUOTA = "over_quota"
+
+
+class Stage(Enum):
+    """Where a submitted job is."""
+
+    WAITING = auto()  # no manager has finished it: it has its entry
+    TAKEN = auto()  # its bot has a record, which then replaces the entry
+    GONE = auto()  # it has neither: a manager rejected it, or it was withdrawn
 
 
 class Outcome(NamedTuple):
@@ -104,9 +113,14 @@ class Submissions:
         )
         return await call.run(self._redis)
 
-    async def taken(self, bot_id: str) -> bool:
-        """Whether the bot has a record, which then replaces its entry."""
-        return bool(await self._redis.exists(self._keys.bot(bot_id)))
+    async def stage(self, bot_id: str) -> Stage:
+        pipeline = self._redis.pipeline(transaction=False)
+        # In this order: a leader makes a record of the entry in one step, and in between there would be neither.
+        pipeline.exists(self._keys.submitted(bot_id)).exists(self._keys.bot(bot_id))
+        is_waiting, is_taken = await pipeline.execute()
+        if is_taken:
+            return Stage.TAKEN
+        return Stage.WAITING if is_waiting else Stage.GONE
 
     async def find(self, bot_id: str) -> Record | None:
         """The session record of a bot, or its entry while there is no record; None: there is neither."""

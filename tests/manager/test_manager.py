@@ -153,13 +153,24 @@ async def test_a_meeting_has_one_bot_until_that_has_ended(scene: Scene) -> None:
 async def test_a_meeting_that_a_leader_held_when_it_died_is_its_jobs_with_the_next_leader(scene: Scene) -> None:
     payload = json.dumps({"meeting_link": "http://127.0.0.1:8090/r/test", "one_bot_per_meeting": True})
     held = parse_job(payload.encode(), 0.0, JobRules(frozenset({"127.0.0.1:8090"}))).held_meeting
-    assert await Jobs(scene.redis, scene.keys).hold(held, "never-was") == "never-was"
+    assert (await Jobs(scene.redis, scene.keys).hold("never-was", meeting=held)).meeting == "never-was"
     await scene.redis.lpush(scene.keys.taken, payload)  # so a leader leaves it that dies before the bot is durable
     scene.manager()
     async with scene.agent("vm-a").running():
         await wait_until(lambda: scene.redis.zcard(scene.keys.live))
         await scene.redis.lpush(scene.keys.jobs, payload)
         assert await wait_until(lambda: _reasons(scene, 1)) == ["duplicate_meeting"]
+    assert await scene.redis.zcard(scene.keys.all_bots) == 1
+
+
+async def test_a_key_that_a_leader_held_when_it_died_is_its_jobs_with_the_next_leader(scene: Scene) -> None:
+    payload = json.dumps({"meeting_link": "http://127.0.0.1:8090/r/test", "deduplication_key": "k"})
+    assert (await Jobs(scene.redis, scene.keys).hold("never-was", key="k")).key == "never-was"
+    await scene.redis.lpush(scene.keys.taken, payload)  # so a leader leaves it that dies before the bot is durable
+    scene.manager()
+    await wait_until(lambda: scene.redis.zcard(scene.keys.live))
+    await scene.redis.lpush(scene.keys.jobs, payload)
+    assert await wait_until(lambda: _reasons(scene, 1)) == ["duplicate_key"]
     assert await scene.redis.zcard(scene.keys.all_bots) == 1
 
 

@@ -11,9 +11,9 @@ from common.jobs.record import Job, Record
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Accept, End
 from poolmgr.store.keys import Keys
-from poolmgr.store.leader.inbox import Jobs
+from poolmgr.store.leader.inbox import Held, Jobs
 from poolmgr.store.leader.ledger import Ledger, Rejected
-from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
+from poolmgr.store.submission import Outcome, Stage, Submission, Submissions, Verdict
 from tests.store.conftest import NOW
 
 _numbers = itertools.count()
@@ -55,10 +55,14 @@ async def test_an_id_is_taken_while_what_was_recorded_of_such_a_bot_is_kept_or_w
 
 async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, submissions: Submissions) -> None:
     await submissions.submit(submission("b1"))
-    assert not await submissions.taken("b1")
+    assert await submissions.stage("b1") is Stage.WAITING
     await redis.hset(keys.bot("b1"), mapping={"bot_id": "b1", "status": "Joining"})
     assert (await submissions.find("b1")) == Record.from_hash({"bot_id": "b1", "status": "Joining"})
-    assert await submissions.taken("b1")
+    assert await submissions.stage("b1") is Stage.TAKEN
+    await redis.delete(keys.submitted("b1"))
+    assert await submissions.stage("b1") is Stage.TAKEN
+    await redis.delete(keys.bot("b1"))
+    assert await submissions.stage("b1") is Stage.GONE
 
 
 async def test_of_twenty_requests_with_one_idempotency_key_one_makes_a_bot(
@@ -163,13 +167,17 @@ async def test_a_request_and_the_leader_at_once_make_one_bot(redis: Any, keys: K
     jobs = Jobs(redis, keys)
     for number in range(20):
         posted, pushed = f"a{number}", f"b{number}"
-        work = [submissions.submit(submission(posted, held_meeting=f"m{number}")), jobs.hold(f"m{number}", pushed)]
-        outcome, holder = await asyncio.gather(*(work if number % 2 else reversed(work)))
+        work = [
+            submissions.submit(submission(posted, held_meeting=f"m{number}")),
+            jobs.hold(pushed, meeting=f"m{number}"),
+        ]
+        outcome, held = await asyncio.gather(*(work if number % 2 else reversed(work)))
         if not number % 2:
-            outcome, holder = holder, outcome
+            outcome, held = held, outcome
         assert isinstance(outcome, Outcome)
+        assert isinstance(held, Held)
         first = posted if outcome.verdict is Verdict.SUBMITTED else pushed
-        assert (outcome.bot_id, holder) == (first, first)
+        assert (outcome.bot_id, held.meeting) == (first, first)
 
 
 async def test_a_meeting_is_free_again_when_its_bot_has_ended_or_never_was(
@@ -178,15 +186,15 @@ async def test_a_meeting_is_free_again_when_its_bot_has_ended_or_never_was(
     jobs = Jobs(redis, keys)
     first, second, third, fourth = (submission(f"b{number}", held_meeting="m") for number in range(1, 5))
     await submissions.submit(first)
-    assert await jobs.hold("m", "b1") == "b1", "its own job does not stand in its way"
-    assert await jobs.hold("m", "b9") == "b1"
+    assert (await jobs.hold("b1", meeting="m")).meeting == "b1", "its own job does not stand in its way"
+    assert (await jobs.hold("b9", meeting="m")).meeting == "b1"
     assert await submissions.withdraw(first)
     assert (await submissions.submit(second)).verdict is Verdict.SUBMITTED
     held = Job(platform="room", meeting_url="u", bot_name="N", payload="p", owner="app", held_meeting="m")
     await ledger.apply([Accept("b2", held, BotState.SCHEDULED, NOW, seq=1)], NOW)
     assert not await redis.exists(keys.submitted("b2"))
     assert await submissions.submit(third) == Outcome(Verdict.MEETING_HELD, "b2")
-    assert await jobs.hold("m", "b3") == "b2"
+    assert (await jobs.hold("b3", meeting="m")).meeting == "b2"
     await ledger.apply([End("b2", 0, Reason.NO_CAPACITY, owner="app")], NOW)
     assert (await submissions.submit(third)).verdict is Verdict.SUBMITTED
     await ledger.reject([Rejected(third.payload, "warned", "d", "b3")], NOW)
@@ -198,17 +206,49 @@ async def test_what_a_leader_held_and_did_not_accept_is_free_for_the_next_one_an
     redis: Any, keys: Keys, ledger: Ledger, submissions: Submissions
 ) -> None:
     jobs = Jobs(redis, keys)
-    assert await jobs.hold("m", "b1") == "b1"
+    assert (await jobs.hold("b1", meeting="m")).meeting == "b1"
     assert await submissions.submit(submission(held_meeting="m")) == Outcome(Verdict.MEETING_HELD, "b1")
     assert 0 < await redis.ttl(keys.meeting("m")) <= 300
-    assert await jobs.hold("m", "b2") == "b2", "the next leader reads the job again"
+    assert (await jobs.hold("b2", meeting="m")).meeting == "b2", "the next leader reads the job again"
     held = Job(platform="room", meeting_url="u", bot_name="N", payload="p", held_meeting="m")
     await ledger.apply([Accept("b2", held, BotState.QUEUED, NOW, seq=1)], NOW)
-    assert await jobs.hold("m", "b3") == "b2"
+    assert (await jobs.hold("b3", meeting="m")).meeting == "b2"
     assert await redis.ttl(keys.meeting("m")) > 366 * 86400
-    await jobs.hold("other", "b4")
+    await jobs.hold("b4", meeting="other")
     await redis.delete(keys.meeting("other"))  # as when it has run out
     assert (await submissions.submit(submission(held_meeting="other"))).verdict is Verdict.SUBMITTED
+
+
+async def test_a_key_that_a_leader_held_is_the_bots_that_comes_of_it_or_free_for_the_next_leader_and_later_for_all(
+    redis: Any, keys: Keys, ledger: Ledger, submissions: Submissions
+) -> None:
+    jobs, name = Jobs(redis, keys), keys.deduplication("k")
+    keyed = Job(platform="room", meeting_url="u", bot_name="N", payload="p", deduplication_key="k")
+    again = submission("b9", deduplication_key="k")
+    assert await jobs.hold("b1", key="k") == Held("b1", "b1")
+    assert await submissions.submit(again) == Outcome(Verdict.KEY_HELD, "b1")
+    assert 0 < await redis.ttl(name) <= 300
+    assert await jobs.conflicts([keyed]) == {}
+    assert (await jobs.hold("b2", key="k")).key == "b2", "the next leader reads the job again"
+    await ledger.apply([Accept("b2", keyed, BotState.QUEUED, NOW, seq=1)], NOW)
+    assert await submissions.submit(again) == Outcome(Verdict.DEDUPLICATED, "b2")
+    assert (await jobs.hold("b3", key="k")).key == "b2"
+    assert await jobs.conflicts([keyed]) == {"key k": "b2"}
+    await redis.delete(name)  # as when a hold has run out
+    assert (await submissions.submit(again)).verdict is Verdict.SUBMITTED
+    assert (await jobs.hold("b9", key="k")).key == "b9", "its own request does not stand in its way"
+    assert await redis.get(name) == b"b9"
+
+
+async def test_a_leader_holds_key_and_meeting_or_none_of_them(redis: Any, keys: Keys, submissions: Submissions) -> None:
+    jobs = Jobs(redis, keys)
+    await submissions.submit(submission("b1", deduplication_key="k"))
+    await submissions.submit(submission("b2", held_meeting="m"))
+    assert await jobs.hold("b3", key="k", meeting="other") == Held("b1", "b3")
+    assert await jobs.hold("b3", key="other", meeting="m") == Held("b3", "b2")
+    assert not await redis.exists(keys.deduplication("other"), keys.meeting("other"))
+    assert await jobs.hold("b3", key="other", meeting="other") == Held("b3", "b3")
+    assert await redis.exists(keys.deduplication("other"), keys.meeting("other")) == 2
 
 
 async def test_who_sent_a_request_before_hears_of_that_and_not_of_the_meeting(submissions: Submissions) -> None:

@@ -24,7 +24,7 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import SUBMITTED, may_see, transcript_id
 from poolmgr.api.operations.shapes import CreateBot, Created, Replayed
-from poolmgr.store.submission import Outcome, Submission, Verdict
+from poolmgr.store.submission import Outcome, Stage, Submission, Verdict
 
 ACTIVE: Final = "Active"
 """What the API that clients know answers at creation, for every bot that joins now."""
@@ -33,7 +33,7 @@ _SEEN_WITHIN_S: Final = 2.0
 _CAPACITY_KNOWN_WITHIN_S: Final = 3.0
 _LOOK_FIRST_S, _LOOK_MOST_S = 0.002, 0.1
 _LONGEST_KEY: Final = 255
-_ABOUT_EARLIER: Final = frozenset({Verdict.REPLAYED, Verdict.DEDUPLICATED, Verdict.MEETING_HELD})
+_ABOUT_EARLIER: Final = frozenset({Verdict.REPLAYED, Verdict.DEDUPLICATED, Verdict.KEY_HELD, Verdict.MEETING_HELD})
 _NO_CAPACITY_RETRY_S: Final = 10.0
 
 
@@ -56,8 +56,10 @@ async def create_bot(call: Call) -> Answer:
             raise ApiError(409, "This Idempotency-Key was used for another request; a new request needs a new key.")
         case Verdict.DEDUPLICATED:
             return _deduplicated(call, earlier, job)
+        case Verdict.KEY_HELD:
+            return _deduplicated(call, await _made(call, outcome.bot_id, earlier, "deduplication_key"), job)
         case Verdict.MEETING_HELD:
-            return await _held(call, outcome.bot_id, earlier, job)
+            return _held(call, await _made(call, outcome.bot_id, earlier, "one_bot_per_meeting"), job)
         case Verdict.ID_TAKEN:
             raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
         case Verdict.OVER_QUOTA:
@@ -270,28 +272,39 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
         await _until_served(call, submission)
     else:
-        await _until_seen(call, submission.bot_id)
+        await _until_seen(call, submission)
     if job.requires and (bot := await call.service.submissions.find(submission.bot_id)):
         created.body.warnings = bot.warnings  # the leader knows whether there is a VM that has it
     return created
 
 
-async def _until_seen(call: Call, bot_id: str) -> None:
-    """Waits until there is a record, or it takes too long. Does not wait when nobody leads."""
-    service = call.service
+async def _until_seen(call: Call, submission: Submission) -> None:
+    """Wait until there is a record, or it takes too long. Does not wait when nobody leads. Raises: ApiError 409 when a
+    manager rejected the job.
+    """
     for delay in _looks(_SEEN_WITHIN_S):
-        if await service.submissions.taken(bot_id) or not await service.views.leads():
+        if await _is_taken(call, submission) or not await call.service.views.leads():
             return
         await asyncio.sleep(delay)  # another process writes to Redis what this waits for
 
 
+async def _is_taken(call: Call, submission: Submission) -> bool:
+    """Whether the bot has a record. Raises: ApiError 409 when a manager rejected the job. Its keys are free then."""
+    submissions = call.service.submissions
+    stage = await submissions.stage(submission.bot_id)
+    if stage is Stage.GONE:
+        await submissions.withdraw(submission, ended=True)
+        raise ApiError(409, "A manager rejected the job when it took it; `poolmgr dead` says why.")
+    return stage is Stage.TAKEN
+
+
 async def _until_served(call: Call, submission: Submission) -> None:
     """Wait until the bot has a worker. Raises: ApiError 503 when no worker was free, or no manager leads. The same
-    request may then be sent again.
+    request may then be sent again. ApiError 409 when a manager rejected the job.
     """
     submissions, bot_id = call.service.submissions, submission.bot_id
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
-        if await submissions.taken(bot_id):
+        if await _is_taken(call, submission):
             bot = await submissions.find(bot_id)
             if bot and _went_unserved(bot):
                 await submissions.withdraw(submission, ended=True)
@@ -343,17 +356,19 @@ def _deduplicated(call: Call, bot: Record | None, job: Job) -> Answer:
     raise ApiError(409, f"deduplication_key: was used for a bot {which}; a new bot needs a new key.")
 
 
-async def _held(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
-    """The answer with the first bot of the meeting. Raises: ApiError 503 when a leader is making it and there was no
-    bot in time.
-    """
+async def _made(call: Call, bot_id: str, bot: Record | None, field: str) -> Record:
+    """The earlier bot, once it is there. Raises: ApiError 503 when a leader is making it and there was none in time."""
     for delay in _looks(_SEEN_WITHIN_S):
         if bot is not None:
             break
         await asyncio.sleep(delay)  # as above
         bot = await call.service.submissions.find(bot_id)
     if bot is None:
-        raise later(503, "one_bot_per_meeting: another bot is being made for this meeting, and is not there yet.", 2.0)
+        raise later(503, f"{field}: the bot that is to have it is being made, and is not there yet.", 2.0)
+    return bot
+
+
+def _held(call: Call, bot: Record, job: Job) -> Answer:
     if may_see(call.token, bot):
         return _instead("one_bot_per_meeting", bot, job)
     raise ApiError(409, "one_bot_per_meeting: a bot of another token is in this meeting, or will be.")
@@ -387,8 +402,8 @@ CREATE_BOT = Operation(
         ),
         201: Says("The bot is made, and will join.", Created),
         409: Says(
-            "The Idempotency-Key, deduplication_key or bot_id stands for something else, or the one bot of the"
-            " meeting is another token's."
+            "The Idempotency-Key, deduplication_key or bot_id stands for something else, the one bot of the"
+            " meeting is another token's, or the manager that took the job rejected it."
         ),
         507: Says("Not a failure: the Idempotency-Key was sent before with the same request.", Replayed),
     },

@@ -5,7 +5,7 @@ Nothing is acknowledged before its consequences are durable, so unfinished work 
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -29,6 +29,16 @@ _LEFT_OVER_EVERY: Final = 100
 
 
 _MOST_SKIPPED: Final = 500
+_KEY_HELD: Final = scripts.KEY_HELD.encode()
+
+
+class Held(NamedTuple):
+    """The bot that has the deduplication_key, and the one that has the meeting: the one for which they were to be held,
+    or an earlier one. Then neither is held.
+    """
+
+    key: str
+    meeting: str
 
 
 class Jobs:
@@ -77,6 +87,7 @@ class Jobs:
     async def conflicts(self, jobs: Sequence[Job]) -> dict[str, str]:
         """The existing bots that conflict with some of `jobs`: `BOT_ID` -> bot where the id is in use, or what was
         recorded of such a bot is kept, or was deleted lately; `key KEY` -> bot where the deduplication_key is in use.
+        A key that is only held is not: its job is read again.
         """
         asked: list[str] = []
         pipeline = self._redis.pipeline(transaction=False)
@@ -95,16 +106,23 @@ class Jobs:
         return {
             name: found.decode() if isinstance(found, bytes) else name
             for name, found in zip(asked, answers, strict=True)
-            if found is not None
+            if found is not None and not (isinstance(found, bytes) and found.startswith(_KEY_HELD))
         }
 
-    async def hold(self, held_meeting: str, bot_id: str) -> str:
-        """Hold the meeting for `bot_id`. Returns the one bot of that meeting: `bot_id`, or an earlier one that has not
-        ended. All bots of the meeting that this leader accepted before have to be durable.
+    async def hold(self, bot_id: str, *, key: str = "", meeting: str = "") -> Held:
+        """Hold a deduplication_key and a meeting for `bot_id`, both or none; empty: not asked for. A meeting is free
+        when its bot has ended, a key is not; both are free of a bot that an earlier leader was to make. All bots that
+        this leader accepted before with that key or for that meeting have to be durable.
         """
         k = self._keys
-        meeting, bot, submitted = k.meeting(held_meeting), k.bot(bot_id), k.submitted(bot_id)
-        return await scripts.hold(meeting=meeting, bot=bot, submitted=submitted, bot_id=bot_id).run(self._redis)
+        call = scripts.hold(
+            bot=k.bot(bot_id),
+            submitted=k.submitted(bot_id),
+            dedup=k.deduplication(key) if key else None,
+            meeting=k.meeting(meeting) if meeting else None,
+            bot_id=bot_id,
+        )
+        return Held(*(name.decode() for name in await call.run(self._redis)))
 
     async def backlog(self) -> int:
         return int(await self._redis.llen(self._keys.jobs))

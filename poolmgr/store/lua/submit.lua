@@ -10,7 +10,8 @@ if idempotency then
   end
 end
 if dedup then
-  local first = redis.call('GET', dedup)
+  local first, coming = keyed(dedup)
+  if coming then return {'key_held', coming} end
   if first and first ~= unserved then return {'deduplicated', first} end
 end
 if meeting then

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from common.config.settings import WebhookSettings
 from common.jobs.fields import DEFAULT_NAME
 from common.jobs.job import JobRules, parse_job
-from common.jobs.record import Record
+from common.jobs.record import Job, Record
 from common.wire.messages import Join
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.core.decisions import Assign, End
@@ -394,7 +394,7 @@ async def test_who_asks_for_a_meeting_that_a_leader_held_when_it_died_is_to_come
         held = parse_job(
             json.dumps({**JOB, "one_bot_per_meeting": True}).encode(), 0, JobRules.of(world.settings)
         ).held_meeting
-        await Jobs(world.redis, world.keys).hold(held, "never-was")
+        await Jobs(world.redis, world.keys).hold("never-was", meeting=held)
         answer = await call.create(one_bot_per_meeting=True)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
         await world.redis.delete(world.keys.meeting(held))  # as when it has run out
@@ -670,3 +670,72 @@ async def test_a_replay_of_what_was_withdrawn_is_refused_where_another_request_h
 
         answer = await asked_while([another_comes], call, "k", queue_timeout=0)
         assert (answer.status, "was used for another request" in answer.message) == (409, True)
+
+
+async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
+    conflicts = Jobs.conflicts
+
+    async def then_wait(self: Jobs, jobs: Sequence[Job]) -> dict[str, str]:
+        found = await conflicts(self, jobs)
+        has_looked.set()
+        await may_go_on.wait()
+        return found
+
+    async def request_comes() -> None:
+        await wait_until(lambda: world.redis.exists(world.keys.submitted("posted")))
+        may_go_on.set()
+
+    monkeypatch.setattr(Jobs, "conflicts", then_wait)
+    async with world.leading() as call:
+        await world.redis.lpush(world.keys.jobs, json.dumps({**JOB, "bot_id": "pushed", "deduplication_key": "k"}))
+        await has_looked.wait()
+        answer, _ = await asyncio.gather(call.create(bot_id="posted", deduplication_key="k"), request_comes())
+        dead = await _dead(world)
+        assert (dead.bot_id, dead.reason) == ("pushed", "duplicate_key")
+        assert dead.detail == "deduplication_key: bot posted was made with the same one"
+        assert answer.status == 201
+        await wait_until(lambda: _all_taken(world))
+        assert await world.redis.zrange(world.keys.live, 0, -1) == [b"posted"]
+
+
+async def test_who_asks_for_a_key_while_a_leader_makes_its_bot_has_that_bot(world: World) -> None:
+    async with world.serving() as call:
+        hand = await world.ledger()
+        await Jobs(world.redis, world.keys).hold("pushed", key="k")
+        acts: list[Act] = [_nothing, lambda: hand.accept("pushed", deduplication_key="k")]
+        answer = await asked_while(acts, call, deduplication_key="k")
+        assert (answer.status, answer.body["bot_id"]) == (200, "pushed")
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def test_who_asks_for_a_key_that_a_leader_held_when_it_died_is_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolmgr.api.operations.create._SEEN_WITHIN_S", 0.05)
+    async with world.serving() as call:
+        await Jobs(world.redis, world.keys).hold("never-was", key="k")
+        answer = await call.create(deduplication_key="k")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        await world.redis.delete(world.keys.deduplication("k"))  # as when it has run out
+        assert (await call.create(deduplication_key="k")).status == 201
+
+
+@pytest.mark.parametrize("fields", [{}, {"queue_timeout": 0}])
+async def test_who_hands_in_what_the_leader_rejects_hears_so(
+    world: World, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strictly(payload: bytes, now: float, rules: JobRules) -> Job:
+        return parse_job(payload, now, msgspec.structs.replace(rules, strict=True))
+
+    monkeypatch.setattr("poolmgr.loops.intake.parse_job", strictly)  # the leader has other settings than this manager
+    async with world.leading() as call:
+        for _ in range(2):
+            answer = await call.create("k", joinAt="x", deduplication_key="k", **fields)
+            assert (answer.status, "rejected" in answer.message) == (409, True), "and its keys are free again"
+        assert (await call.create("k", deduplication_key="k")).status == 201
