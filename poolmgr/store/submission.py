@@ -125,8 +125,8 @@ class Submissions:
     async def find(self, bot_id: str) -> Record | None:
         """The session record of a bot, or its entry while there is no record; None: there is neither."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hgetall(self._keys.bot(bot_id)).get(self._keys.submitted(bot_id))
-        raw, entry = await pipeline.execute()
+        pipeline.get(self._keys.submitted(bot_id)).hgetall(self._keys.bot(bot_id))  # in this order, as in `stage`
+        entry, raw = await pipeline.execute()
         if raw:
             return Record.from_hash(answers.text_fields(raw))
         return Record.from_hash(msgspec.json.decode(entry, type=dict[str, str])) if entry else None

@@ -270,7 +270,7 @@ async def _followed(call: Call, submission: Submission, job: Job, status: str) -
         201, Created(submission.bot_id, transcript_id(submission.bot_id, job), job.meeting_url, status, job.warnings)
     )
     if job.queue_timeout_s == 0 and status != Status.SCHEDULED:
-        await _until_served(call, submission)
+        await _until_served(call, submission, job)
     else:
         await _until_seen(call, submission)
     if job.requires and (bot := await call.service.submissions.find(submission.bot_id)):
@@ -298,7 +298,7 @@ async def _is_taken(call: Call, submission: Submission) -> bool:
     return stage is Stage.TAKEN
 
 
-async def _until_served(call: Call, submission: Submission) -> None:
+async def _until_served(call: Call, submission: Submission, job: Job) -> None:
     """Wait until the bot has a worker. Raises: ApiError 503 when no worker was free, or no manager leads. The same
     request may then be sent again. ApiError 409 when a manager rejected the job.
     """
@@ -308,7 +308,7 @@ async def _until_served(call: Call, submission: Submission) -> None:
             bot = await submissions.find(bot_id)
             if bot and _went_unserved(bot):
                 await submissions.withdraw(submission, ended=True)
-                raise _no_capacity(bot)
+                raise _no_capacity(bot, job)
             if bot is None or bot.state != BotState.QUEUED:
                 return
         await asyncio.sleep(delay)  # as above
@@ -320,10 +320,11 @@ def _went_unserved(bot: Record) -> bool:
     return bot.is_over and bot.status_reason in UNSERVED
 
 
-def _no_capacity(bot: Record) -> ApiError:
+def _no_capacity(bot: Record, job: Job) -> ApiError:
     unmet = bot.status_reason == str(Reason.REQUIREMENT_UNMET)
     why = f"No VM has what the bot requires ({named(bot.requires)})" if unmet else "No worker is free"
-    return later(503, f"{why}, and you asked not to wait for one.", _NO_CAPACITY_RETRY_S)
+    again = " The bot_id stays with the bot that was refused: send the job with another one." if job.bot_id else ""
+    return later(503, f"{why}, and you asked not to wait for one.{again}", _NO_CAPACITY_RETRY_S)
 
 
 def _looks(within_s: float) -> Iterator[float]:
@@ -338,7 +339,7 @@ def _looks(within_s: float) -> Iterator[float]:
 
 def _replayed(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
     if bot and job.queue_timeout_s == 0 and _went_unserved(bot):
-        raise _no_capacity(bot)
+        raise _no_capacity(bot, job)
     if bot and _is_undecided(bot):
         raise _has_no_worker("Idempotency-Key")
     # The bot may have been deleted since, and another token may have a bot of the same id.

@@ -430,6 +430,13 @@ async def test_who_does_not_want_to_wait_hears_that_there_is_no_worker(world: Wo
             await world.until_state(answer.body["bot_id"], "in_meeting")
 
 
+async def test_a_bot_that_is_refused_keeps_its_bot_id(world: World) -> None:
+    async with world.leading() as call:
+        answer = await call.create(queue_timeout=0, bot_id="own")
+        assert (answer.status, "send the job with another one" in answer.message) == (503, True)
+        assert (await call.create(queue_timeout=0, bot_id="own")).status == 409
+
+
 async def test_who_requires_a_vm_that_is_not_there_hears_of_it(world: World) -> None:
     async with world.leading() as call, world.agent().running() as agent:
         await wait_until(lambda: agent.idle == 3)
@@ -503,7 +510,7 @@ async def undecided(call: Caller, key: str = "", **fields: Any) -> Submission:
         seen.append(submission)
         return await really(self, submission, *more)
 
-    async def nobody(call: Any, submission: Submission) -> None:
+    async def nobody(*_: object) -> None:
         pass
 
     really = Submissions.submit
@@ -628,7 +635,7 @@ async def test_a_replay_of_what_is_withdrawn_meanwhile_makes_a_bot(
     async with world.serving() as call:
         first = await undecided(call, "k")
 
-        async def nobody(call: Any, submission: Submission) -> None:
+        async def nobody(*_: object) -> None:
             pass
 
         monkeypatch.setattr("poolmgr.api.operations.create._until_served", nobody)
