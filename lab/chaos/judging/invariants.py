@@ -27,6 +27,7 @@ _REJECTED: Final = "rejected"
 _NOT_AN_ATTEMPT: Final = (BotState.SCHEDULED, BotState.QUEUED)
 
 _OUT_WITHIN_S: Final = 2.0  # pages look every second whether an agent attends to them
+_ORDERED_OUT_WITHIN_S: Final = 5.0  # after a failover: a leader is elected, and hears of a bot that it does not know
 
 
 class Violation(NamedTuple):
@@ -179,7 +180,8 @@ def nobody_is_in_a_meeting_twice(world: World, seen: _Index) -> Iterator[Violati
         rejoins = tag in seen.pushes and seen.pushes[tag].rejoins
         for mark in marks:
             if mark.seen is Seen.INSIDE:
-                if inside and not (rejoins and _stands_still(world, inside, marks, seen.changes[bot_id], mark)):
+                stand_still = rejoins and _stands_still(world, inside, marks, seen.changes[bot_id], mark)
+                if inside and not stand_still and not _are_undone(world, inside, marks):
                     both = f"by the browsers {sorted(inside)} and {mark.visit}"
                     yield Violation("twice in a meeting", f"job {tag} is in its meeting twice at once, {both}", bot_id)
                 inside.add(mark.visit)
@@ -220,6 +222,23 @@ def _stands_still(world: World, inside: set[str], marks: list[Mark], changes: li
         )
         # Leaving by its own button has a quarter of that time; the rest is for ending the browser.
         if not is_frozen or agent_stood_s < LOST_AFTER_S / 4:
+            return False
+    return True
+
+
+def _are_undone(world: World, inside: set[str], marks: list[Mark]) -> bool:
+    """Whether a failover may have undone the claims of the bots that are inside, because nothing waited for replicas.
+    They have to leave when it is over: docs/operations.md, "What a failover undoes".
+    """
+    for visit in inside:
+        came_at = next(mark.at for mark in marks if mark.visit == visit)
+        left_at = next(
+            (mark.at for mark in marks if mark.visit == visit and mark.seen in (Seen.LEFT, Seen.GONE)), math.inf
+        )
+        if not any(
+            back.by_failover and back.may_lack(came_at) and left_at <= back.restored_at + _ORDERED_OUT_WITHIN_S
+            for back in world.rollbacks
+        ):
             return False
     return True
 

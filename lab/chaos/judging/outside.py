@@ -276,7 +276,7 @@ class Outside:
         """Excuses for the time that Redis lost when it was set back: a bot on any VM that ended or began in it may be
         lost.
         """
-        for copied_at, restored_at in self._stage.rollbacks:
+        for copied_at, restored_at, _ in self._stage.rollbacks:
             for vm_id in self._stage.agents:
                 yield Excuse(vm_id, LOST | {Reason.BROWSER_CRASHED}, copied_at, restored_at + EXPLAINS_FOR_S)
 

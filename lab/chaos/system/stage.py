@@ -101,11 +101,12 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 class Rollback(NamedTuple):
     """Redis came back at `restored_at` with its state of `copied_at`, both epoch seconds. Everything in between is
-    lost.
+    lost. `by_failover`: it may be, because nothing waited for replicas.
     """
 
     copied_at: float
     restored_at: float
+    by_failover: bool = False
 
     def may_lack(self, at: float) -> bool:
         """Whether Redis may have lost what it was asked at that time."""
@@ -354,7 +355,7 @@ class Stage:
 
             await self.until("all of Redis is well", is_well, _WELL_WITHIN_S)
             if not self.scale.wait_replicas:
-                self.rollbacks.append(Rollback(begin, time.time()))
+                self.rollbacks.append(Rollback(begin, time.time(), by_failover=True))
             if (after := await self.epoch()) != before:
                 self.epochs.append((before, after))
 

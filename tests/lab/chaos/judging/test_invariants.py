@@ -227,6 +227,23 @@ def test_who_was_let_in_when_redis_has_forgotten_it_may_be_let_in_again(first_in
     assert (violations(world) == []) is is_excused
 
 
+@pytest.mark.parametrize(
+    ("came", "left", "back", "is_excused"),
+    [
+        (102.5, 105, Rollback(99, 103, by_failover=True), True),
+        (102.5, 112, Rollback(99, 103, by_failover=True), False),  # it did not leave
+        (95, 105, Rollback(99, 103, by_failover=True), False),  # Redis had its claim
+        (102.5, 105, Rollback(99, 103), False),
+    ],
+)
+def test_a_claim_that_a_failover_undid_is_left_soon(
+    came: float, left: float, back: Rollback, *, is_excused: bool
+) -> None:
+    marks = sorted([*visit("a", "1", came, left), *visit("a", "9", 104.5, 106)], key=lambda mark: mark.at)
+    world = with_a(WHOLE, changes("bot-a", *AGAIN, ("stopped", 2)), marks)._replace(rollbacks=[back])
+    assert ("twice in a meeting" not in {violation.kind for violation in violations(world)}) is is_excused
+
+
 def test_whoever_is_doubled_by_it_is_found_all_the_same() -> None:
     marks = [*visit("a", "1", 102.5, 105), *visit("a", "9", 104.5, 106)]
     marks.sort(key=lambda mark: mark.at)
