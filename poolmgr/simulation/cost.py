@@ -16,7 +16,7 @@ from poolmgr.core import load
 from poolmgr.core.load import JobKind
 from poolmgr.simulation.report import Outcome
 
-AGENT_MB: Final = 180
+AGENT_MB: Final = 177
 """PSS: docs/performance.md, memory, "the agent and its driver, one for all"."""
 IN_CALL_MB: Final = 180
 """PSS of a bot of which nothing is recorded: docs/performance.md, the larger of calls ("one bot") and capture ("records
