@@ -223,8 +223,8 @@ class _Race:
                 ratio(self._pool.asked, self._floor.asked),
                 [Budget("p50", "ms", asked.p50, _ASKED_P50_MS), Budget("p99", "ms", asked.p99, _ASKED_P99_MS)],
                 conditions=how,
-                limited_by="the dispatch and the claim, on top of what Chromium takes to begin a navigation; the page is"
-                " probed meanwhile. It starts no renderer for it: that of the empty page is used.",
+                limited_by="the dispatch and the claim, on top of what Chromium takes to begin a navigation; the page"
+                " is probed meanwhile. It starts no renderer for it: that of the empty page is used.",
             ),
             Measurement(
                 "warm_join",
