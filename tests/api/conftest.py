@@ -43,7 +43,7 @@ from poolmgr.core.decisions import Accept, Assign, Decision, End, Move
 from poolmgr.page.routes import add_page
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.ledger import Ledger
-from poolmgr.store.reading.views import Views
+from poolmgr.store.reading.views import DeadJob, Views
 from poolmgr.store.scripts import load_scripts
 from tests.simulated import Meetings, SimulatedAgent
 from tests.waiting import PATIENCE_S, wait_until
@@ -186,6 +186,21 @@ class World:
             return bot is not None and bot.state in states
 
         await wait_until(reached)
+
+    async def dead_job(self) -> DeadJob:
+        """The last job that was rejected, once there is one."""
+
+        async def letter() -> DeadJob | None:
+            return next(iter(await self.views.dead(most=1)), None)
+
+        await wait_until(letter)
+        found = await letter()
+        assert found is not None
+        return found
+
+    async def all_taken(self) -> bool:
+        """Whether a leader has finished all jobs."""
+        return not await self.redis.exists(self.keys.jobs, self.keys.taken)
 
 
 class Hand:

@@ -143,6 +143,19 @@ async def test_a_bot_that_is_claimed_is_on_its_way_before_its_page_has_answered(
     assert began < requested_at < time.time()
 
 
+async def test_a_bug_in_the_navigation_that_comes_first_ends_its_bot_and_nobody_else(
+    light_harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def goto(_address: str, **_options: object) -> None:
+        raise RuntimeError("a bug")
+
+    await light_harness.warm()
+    monkeypatch.setattr(_page_of(light_harness), "goto", goto)
+    light_harness.pool.begin(light_harness.join())
+    await light_harness.gone()
+    assert [event.reason for event in light_harness.seen(BotEnded)] == [Reason.PAGE_LOAD_FAILED]
+
+
 async def test_a_page_that_has_left_for_the_meeting_before_it_answers_is_well(
     light_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
