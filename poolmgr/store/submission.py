@@ -3,7 +3,7 @@
 Its scripts are not fenced: any manager may submit, leader or not.
 """
 
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,14 +24,6 @@ class Verdict(StrEnum):
     MEETING_HELD = "meeting_held"  # there is, or will be, a bot that has to be the only one in this meeting
     ID_TAKEN = "id_taken"
     OVER_QUOTA = "over_quota"
-
-
-class Stage(Enum):
-    """Where a submitted job is."""
-
-    WAITING = auto()  # no manager has finished it: it has its entry
-    TAKEN = auto()  # its bot has a record, which then replaces the entry
-    GONE = auto()  # it has neither: a manager rejected it, or it was withdrawn
 
 
 class Outcome(NamedTuple):
@@ -113,19 +105,11 @@ class Submissions:
         )
         return await call.run(self._redis)
 
-    async def stage(self, bot_id: str) -> Stage:
-        pipeline = self._redis.pipeline(transaction=False)
-        # In this order: a leader makes a record of the entry in one step, and in between there would be neither.
-        pipeline.exists(self._keys.submitted(bot_id)).exists(self._keys.bot(bot_id))
-        is_waiting, is_taken = await pipeline.execute()
-        if is_taken:
-            return Stage.TAKEN
-        return Stage.WAITING if is_waiting else Stage.GONE
-
     async def find(self, bot_id: str) -> Record | None:
         """The session record of a bot, or its entry while there is no record; None: there is neither."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.get(self._keys.submitted(bot_id)).hgetall(self._keys.bot(bot_id))  # in this order, as in `stage`
+        # In this order: a leader makes a record of the entry in one step, and in between there would be neither.
+        pipeline.get(self._keys.submitted(bot_id)).hgetall(self._keys.bot(bot_id))
         entry, raw = await pipeline.execute()
         if raw:
             return Record.from_hash(answers.text_fields(raw))

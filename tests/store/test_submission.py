@@ -13,7 +13,7 @@ from poolmgr.core.decisions import Accept, End
 from poolmgr.store.keys import Keys
 from poolmgr.store.leader.inbox import Held, Jobs
 from poolmgr.store.leader.ledger import Ledger, Rejected
-from poolmgr.store.submission import Outcome, Stage, Submission, Submissions, Verdict
+from poolmgr.store.submission import Outcome, Submission, Submissions, Verdict
 from tests.store.conftest import NOW
 
 _numbers = itertools.count()
@@ -55,14 +55,14 @@ async def test_an_id_is_taken_while_what_was_recorded_of_such_a_bot_is_kept_or_w
 
 async def test_the_record_takes_over_from_the_entry(redis: Any, keys: Keys, submissions: Submissions) -> None:
     await submissions.submit(submission("b1"))
-    assert await submissions.stage("b1") is Stage.WAITING
+    assert (await submissions.find("b1")) == submission("b1").entry
     await redis.hset(keys.bot("b1"), mapping={"bot_id": "b1", "status": "Joining"})
-    assert (await submissions.find("b1")) == Record.from_hash({"bot_id": "b1", "status": "Joining"})
-    assert await submissions.stage("b1") is Stage.TAKEN
+    record = Record.from_hash({"bot_id": "b1", "status": "Joining"})
+    assert await submissions.find("b1") == record
     await redis.delete(keys.submitted("b1"))
-    assert await submissions.stage("b1") is Stage.TAKEN
+    assert await submissions.find("b1") == record
     await redis.delete(keys.bot("b1"))
-    assert await submissions.stage("b1") is Stage.GONE
+    assert await submissions.find("b1") is None
 
 
 async def test_of_twenty_requests_with_one_idempotency_key_one_makes_a_bot(

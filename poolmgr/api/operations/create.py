@@ -24,7 +24,7 @@ from poolmgr.api.errors import ApiError, bad_request, later
 from poolmgr.api.operation import Answer, Call, Operation, Says
 from poolmgr.api.operations.bot_views import SUBMITTED, may_see, transcript_id
 from poolmgr.api.operations.shapes import CreateBot, Created, Replayed
-from poolmgr.store.submission import Outcome, Stage, Submission, Verdict
+from poolmgr.store.submission import Outcome, Submission, Verdict
 
 ACTIVE: Final = "Active"
 """What the API that clients know answers at creation, for every bot that joins now."""
@@ -61,7 +61,7 @@ async def create_bot(call: Call) -> Answer:
         case Verdict.MEETING_HELD:
             return _held(call, await _made(call, outcome.bot_id, earlier, "one_bot_per_meeting"), job)
         case Verdict.ID_TAKEN:
-            raise ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
+            raise _id_taken()
         case Verdict.OVER_QUOTA:
             message = (
                 f"Your token may have {call.token.bots_at_once} bots at a time, and has them;"
@@ -283,37 +283,47 @@ async def _until_seen(call: Call, submission: Submission) -> None:
     manager rejected the job.
     """
     for delay in _looks(_SEEN_WITHIN_S):
-        if await _is_taken(call, submission) or not await call.service.views.leads():
+        if await _record(call, submission) or not await call.service.views.leads():
             return
         await asyncio.sleep(delay)  # another process writes to Redis what this waits for
 
 
-async def _is_taken(call: Call, submission: Submission) -> bool:
-    """Whether the bot has a record. Raises: ApiError 409 when a manager rejected the job. Its keys are free then."""
+async def _record(call: Call, submission: Submission) -> Record | None:
+    """The bot's record, once a manager has taken the job. Raises: ApiError 409 when a manager rejected it, or will,
+    because a job that came to the list meanwhile has its bot_id. Its keys are free then.
+    """
     submissions = call.service.submissions
-    stage = await submissions.stage(submission.bot_id)
-    if stage is Stage.GONE:
+    bot = await submissions.find(submission.bot_id)
+    if bot is None:
         await submissions.withdraw(submission, ended=True)
         raise ApiError(409, "A manager rejected the job when it took it; `poolmgr dead` says why.")
-    return stage is Stage.TAKEN
+    if bot.state == SUBMITTED:
+        return None
+    if bot.payload != submission.payload.decode(errors="replace"):
+        if not await submissions.withdraw(submission):
+            await submissions.withdraw(submission, ended=True)
+        raise _id_taken()
+    return bot
 
 
 async def _until_served(call: Call, submission: Submission, job: Job) -> None:
     """Wait until the bot has a worker. Raises: ApiError 503 when no worker was free, or no manager leads. The same
     request may then be sent again. ApiError 409 when a manager rejected the job.
     """
-    submissions, bot_id = call.service.submissions, submission.bot_id
     for delay in _looks(_CAPACITY_KNOWN_WITHIN_S):
-        if await _is_taken(call, submission):
-            bot = await submissions.find(bot_id)
-            if bot and _went_unserved(bot):
-                await submissions.withdraw(submission, ended=True)
-                raise _no_capacity(bot, job)
-            if bot is None or bot.state != BotState.QUEUED:
-                return
+        bot = await _record(call, submission)
+        if bot and _went_unserved(bot):
+            await call.service.submissions.withdraw(submission, ended=True)
+            raise _no_capacity(bot, job)
+        if bot and bot.state != BotState.QUEUED:
+            return
         await asyncio.sleep(delay)  # as above
-    if await submissions.withdraw(submission):
+    if await call.service.submissions.withdraw(submission):
         raise later(503, "No manager leads that could give the bot a worker, and you asked not to wait.", 2.0)
+
+
+def _id_taken() -> ApiError:
+    return ApiError(409, "There is a bot with this bot_id already; leave bot_id out to be given a new one.")
 
 
 def _went_unserved(bot: Record) -> bool:

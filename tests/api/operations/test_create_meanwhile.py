@@ -231,6 +231,51 @@ async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
         assert await world.redis.zrange(world.keys.live, 0, -1) == [b"posted"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"queue_timeout": 0}])
+async def test_who_names_a_bot_as_a_job_that_a_leader_is_about_to_take_hears_that_there_is_one(
+    world: World, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
+    conflicts = Jobs.conflicts
+
+    async def then_wait(self: Jobs, jobs: Sequence[Job]) -> dict[str, str]:
+        found = await conflicts(self, jobs)
+        has_looked.set()
+        await may_go_on.wait()
+        return found
+
+    async def request_comes() -> None:
+        await wait_until(lambda: world.redis.exists(world.keys.submitted("b1")))
+        may_go_on.set()
+
+    monkeypatch.setattr(Jobs, "conflicts", then_wait)
+    async with world.leading() as call:
+        await world.redis.lpush(world.keys.jobs, json.dumps({**JOB, "bot_id": "b1", "bot_name": "The one that is"}))
+        await has_looked.wait()
+        answer, _ = await asyncio.gather(call.create("k", bot_id="b1", **fields), request_comes())
+        assert (answer.status, "bot with this bot_id already" in answer.message) == (409, True)
+        await wait_until(world.all_taken)
+        assert await world.redis.hget(world.keys.bot("b1"), "bot_name") == b"The one that is"
+        assert (await call.create("k", bot_id="b2", **fields)).status != 409, "its Idempotency-Key is free again"
+
+
+@pytest.mark.parametrize("fields", [{}, {"queue_timeout": 0}])
+async def test_a_job_whose_bot_id_another_one_has_by_then_comes_off_the_list(
+    world: World, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def then_accept(self: Submissions, submission: Submission, *more: str) -> Outcome:
+        outcome = await submit(self, submission, *more)
+        await hand.accept("b1")
+        return outcome
+
+    submit = Submissions.submit
+    monkeypatch.setattr(Submissions, "submit", then_accept)
+    async with world.serving() as call:
+        hand = await world.ledger()
+        assert (await call.create(bot_id="b1", **fields)).status == 409
+        assert await world.redis.llen(world.keys.jobs) == 0
+
+
 async def test_who_asks_for_a_key_while_a_leader_makes_its_bot_has_that_bot(world: World) -> None:
     async with world.serving() as call:
         hand = await world.ledger()
