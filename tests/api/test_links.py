@@ -14,7 +14,7 @@ from common.wire.manifest import AUDIO, VIDEO, Audio, Manifest, Screenshot, Vide
 from poolmgr.api import links
 from poolmgr.api.errors import ApiError
 from tests.api.conftest import OWN, Caller, World, token
-from tests.api.operations.test_bots import put
+from tests.api.operations.test_recordings import put
 
 SOUND = Audio(AUDIO, 4, "0f" * 32, 1.0)
 PICTURE = Video(VIDEO, 10, "0f" * 32, 60.0, "vp9", 1280, 720, 899, 14.98)

@@ -1,12 +1,10 @@
-"""Bots through the API: found, shown, taken out, deleted; each only by who may."""
+"""Bots through the API: found, shown, taken out, told what to do; each only by who may."""
 
 import asyncio
 import io
 import json
 import re
-import time
 import zipfile
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,17 @@ from structlog.testing import capture_logs
 
 from common.config.settings import CaptureSettings, MeetingSettings
 from common.jobs.record import iso
-from common.runtime.recordings import deletion
-from common.runtime.recordings.store import Store, StoreError
-from common.wire import manifest
-from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
 from common.wire.messages import BotRecorded, BotSaw, BotTranscribed
-from common.wire.minutes import Turn
 from common.wire.vocabulary import BotState, Reason
 from poolmgr.api.routes import OPERATIONS
 from poolmgr.core.decisions import End, Enqueue, Note, NoteRecorded, Pause, Why
 from poolmgr.core.requests import PauseRequested, SayRequested
-from poolmgr.store import forgetting
-from poolmgr.store.actions import By, Way
 from poolmgr.store.leader.recordings import DueRecordings
-from poolmgr.store.leader.transcriptions import DueTranscriptions
-from poolmgr.store.lives import DELETED_MARK_LIFE_S, MADE_WITHIN_S
 from poolmgr.store.reading.views import decode_request
-from poolmgr.store.transcriptions import Transcription, Transcriptions
 from tests.api.conftest import LINK, OWN, Caller, World, token
-from tests.common.runtime.recordings.test_sound import write_ogg
 
 
-async def _ids(call: Caller, query: str = "") -> list[str]:
+async def ids(call: Caller, query: str = "") -> list[str]:
     answer = await call("GET", f"/bots{query}")
     assert answer.status == 200, answer.message
     return [bot["bot_id"] for bot in answer.body["bots"]]
@@ -77,7 +64,7 @@ async def test_bots_are_found_by_what_is_asked_for(world: World) -> None:
             "?from=2027-01-16&to=2027-01-16&platform=room": ["b3"],
             "?unknown=1&user_id=u1": ["b1"],
         }.items():
-            assert await _ids(call, query) == expected, query
+            assert await ids(call, query) == expected, query
 
 
 async def test_bots_are_found_by_a_platform_that_only_the_settings_name(world: World) -> None:
@@ -88,7 +75,7 @@ async def test_bots_are_found_by_a_platform_that_only_the_settings_name(world: W
     await hand.accept("b1")
     await hand.accept("b2", meeting_link="https://acme.webex.com/meet/ann")
     async with world.serving() as call:
-        assert await _ids(call, "?platform=webex") == await _ids(call, "?platform=Webex") == ["b2"]
+        assert await ids(call, "?platform=webex") == await ids(call, "?platform=Webex") == ["b2"]
         answer = await call("GET", "/bots?platform=skype")
         assert (answer.status, answer.message) == (400, "platform: is none of GMeet, Zoom, Teams, Jitsi, Room, webex")
 
@@ -139,8 +126,8 @@ async def test_a_token_that_sees_its_own_sees_nothing_else(world: World) -> None
     await hand.accept("nobodys")
     async with world.serving() as call:
         own = call.as_(OWN)
-        assert await _ids(own) == ["mine"]
-        assert await _ids(call) == ["theirs", "nobodys", "mine"]
+        assert await ids(own) == ["mine"]
+        assert await ids(call) == ["theirs", "nobodys", "mine"]
         for method, path in (
             ("GET", "status"), ("GET", "detail"), ("GET", "remove_bot"), ("DELETE", "delete"), ("GET", "get_chats"),
             ("GET", "get_participants"), ("GET", "get_audio"), ("POST", "pause_recording"), ("GET", "transcriptions"),
@@ -204,7 +191,7 @@ async def test_the_way_of_a_recording_is_told_as_webhooks_tell_it(world: World, 
     async def shown() -> tuple[dict[str, Any], set[str]]:
         details = (await call("GET", "/bots/b1/detail")).body["bot_details"]
         for word in ("InMeeting", "Recording", "Stopped", "Done"):
-            found = await _ids(call, f"?status={word}")
+            found = await ids(call, f"?status={word}")
             within = {"Recording": ("InMeeting", "Recording"), "Done": ("Stopped", "Done")}
             assert found == (["b1"] if word in within.get(details["Status"], (details["Status"],)) else [])
         [row] = (await call("GET", "/bots")).body["bots"]
@@ -344,371 +331,6 @@ async def test_a_bot_whose_job_nobody_took_cannot_be_taken_out_yet(world: World)
         assert (await call("DELETE", f"/bots/{bot_id}/delete")).status == 409
         bot_id = (await call.create(join_at=later)).body["bot_id"]
         assert (await call("DELETE", f"/calendar/scheduled_bots/{bot_id}")).status == 503
-
-
-@pytest.mark.parametrize("is_written", [True, False], ids=["is there", "is awaited"])
-async def test_bot_done_is_told_once_also_of_a_bot_that_is_deleted_while_its_transcript_is_awaited(
-    world: World, *, is_written: bool
-) -> None:
-    hand = await world.ledger()
-    await hand.enter("b1", callback_url="https://hooks.example/x")
-    await hand.apply(NoteRecorded(BotTranscribed("v", "b1", 1, hand.at)))
-    await hand.end("b1")
-    if is_written:
-        await hand.apply(NoteRecorded(BotTranscribed("v", "b1", 1, hand.at, finished=True, utterances=2)))
-    told = [fields.get(b"done") for _, fields in await world.redis.xrange(world.keys.outbox)]
-    assert (b"1" in told) == is_written
-    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
-    assert [one["event"] for one in deliveries] == [*([] if is_written else ["bot.done"]), "data_deletion"]
-
-
-@pytest.mark.parametrize("callback_url", ["", "https://hooks.example/x"])
-async def test_the_receiver_of_a_transcript_that_is_being_made_is_told_that_its_bot_was_deleted(
-    world: World, monkeypatch: pytest.MonkeyPatch, callback_url: str
-) -> None:
-    monkeypatch.setattr("poolmgr.api.operations.bots._FORGET_WITHIN_S", 0.05)
-    hand = await world.ledger()
-    await hand.enter("b1", **({"callback_url": callback_url} if callback_url else {}))
-    await hand.end("b1")
-    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-    transcriptions, due = Transcriptions(world.redis, world.keys), DueTranscriptions(world.redis, world.keys, 1)
-    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
-    async with world.serving() as call:
-        await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
-        one = await due.under_way("b1")
-        assert one
-        await due.conclude(one, hand.at, utterances=1)
-        assert (await call("DELETE", "/bots/b1/delete")).status == 503, "that it is there has still to be told"
-        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-        await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
-    theirs, its = ("transcription.skipped", asked.callback), ("data_deletion", callback_url)
-    assert [(one["event"], one["url"]) for one in deliveries] == ([theirs, its] if callback_url else [theirs])
-
-
-def before_it_is_forgotten(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[object]]) -> None:
-    """Have `act` happen once, when what there was has been read and nothing is deleted yet."""
-    acts, real = [act], forgetting.forget
-
-    async def act_before(*arguments: Any, **options: Any) -> int:
-        if acts:
-            await acts.pop()()
-        return await real(*arguments, **options)
-
-    monkeypatch.setattr("poolmgr.api.operations.bots.forget", act_before)
-
-
-@pytest.mark.parametrize("callback_url", ["", "https://hooks.example/x"])
-@pytest.mark.parametrize("is_first", [True, False])
-async def test_the_receiver_of_a_transcript_that_is_asked_for_while_its_bot_is_deleted_is_told_of_that(
-    world: World, monkeypatch: pytest.MonkeyPatch, callback_url: str, *, is_first: bool
-) -> None:
-    hand = await world.ledger()
-    await hand.enter("b1", **({"callback_url": callback_url} if callback_url else {}))
-    await hand.end("b1")
-    await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-    transcriptions = Transcriptions(world.redis, world.keys)
-    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
-    if not is_first:
-        made = msgspec.json.encode(msgspec.structs.replace(asked, status="processed"))
-        await world.redis.hset(world.keys.transcriptions("b1"), 2, made)
-
-    before_it_is_forgotten(monkeypatch, lambda: transcriptions.ask("b1", asked, hand.at, By("app", Way.API)))
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    deliveries = [json.loads(fields[b"delivery"]) for _, fields in await world.redis.xrange(world.keys.outbox)]
-    theirs, its = ("transcription.skipped", asked.callback), ("data_deletion", callback_url)
-    assert [(one["event"], one["url"]) for one in deliveries] == ([theirs, its] if callback_url else [theirs])
-    assert not await world.redis.exists(world.keys.bot("b1"), world.keys.transcriptions("b1"))
-
-
-async def test_the_receiver_of_a_transcript_that_is_made_while_its_bot_is_deleted_is_told_nothing_else(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-    transcriptions, due = Transcriptions(world.redis, world.keys), DueTranscriptions(world.redis, world.keys, 1)
-    asked = Transcription("openai", iso(hand.at), callback="https://theirs.example/x")
-    await transcriptions.ask("b1", asked, hand.at, By("app", Way.API))
-
-    async def is_made_and_told() -> None:
-        one = await due.under_way("b1")
-        assert one
-        await due.conclude(one, hand.at, utterances=1)
-        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-
-    before_it_is_forgotten(monkeypatch, is_made_and_told)
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    assert not await world.redis.xrange(world.keys.outbox)
-
-
-async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poolmgr.api.operations.bots._FORGET_WITHIN_S", 0.05)
-    hand = await world.ledger()
-    await hand.enter("b1", callback_url="https://hooks.example/x", owner="app", custom_attributes={"a": 1})
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 409
-        await hand.end("b1", owner="app")
-        answer = await call("DELETE", "/bots/b1/delete")
-        assert (answer.status, answer.headers["Retry-After"]) == (503, "2"), "no leader has read of its end"
-        assert (await call("GET", "/bots/b1/status")).status == 200
-        await world.redis.xtrim(world.keys.outbox, maxlen=0, approximate=False)
-        answer = await call("DELETE", "/bots/b1/delete")
-        assert (answer.status, answer.body["bot_id"]) == (200, "b1")
-        for path in ("status", "detail", "get_chats", "remove_bot"):
-            assert (await call("GET", f"/bots/b1/{path}")).status == 404
-        assert (await call("DELETE", "/bots/b1/delete")).status == 404
-        assert await _ids(call) == []
-    [last] = await world.redis.xrevrange(world.keys.outbox, count=1)
-    delivery = json.loads(last[1][b"delivery"])
-    assert json.loads(delivery["body"])["deleted_objects"] == answer.body["deleted_objects"]
-    assert not [key async for key in world.redis.scan_iter(f"{world.keys.prefix}:bot:b1*")]
-
-
-async def test_recordings_are_not_there_yet_and_then_never(world: World) -> None:
-    hand = await world.ledger()
-    await hand.enter("live")
-    await hand.enter("over")
-    await hand.end("over")
-    async with world.serving() as call:
-        for what in ("audio_streams", "recording_streams", "speaker_timeline"):
-            assert (await call("GET", f"/bots/live/get_{what}")).status == 202
-            over = await call("GET", f"/bots/over/get_{what}")
-            assert over.status == 404
-            assert "There is none" in over.message
-            assert (await call("GET", f"/bots/none/get_{what}")).message == "Bot not found."
-
-
-def put(store: Path, made: Manifest, name: str = FINAL) -> None:
-    folder = store / manifest.folder(made.bot_id, made.attempt)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(manifest.encode(made))
-    (folder / AUDIO).write_bytes(b"OggS")
-    (folder / VIDEO).write_bytes(b"0123456789")
-
-
-async def test_a_bot_is_deleted_also_while_the_files_of_its_recording_are_to_be_made(
-    world: World, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.apply(NoteRecorded(BotRecorded("vm-a", "b1", 1, hand.at + 2)))
-    put(store, Manifest(1, "b1", 1, "room", 0.0, None, finished=False), PROGRESS)
-    await hand.end("b1")
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    assert [path for path in store.rglob("*") if path.is_file()] == [store / manifest.deleted("b1")]
-
-
-async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_its_bot(
-    world: World, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    so_far = Manifest(1, "b1", 1, "room", 0.0, None, finished=False)
-    async with world.serving() as call:
-        assert (await call("GET", "/bots/b1/get_audio")).status == 202
-        put(store, so_far, PROGRESS)
-        assert (await call("GET", "/bots/b1/audio")).status == 202
-        await hand.end("b1")
-        assert (await call("GET", "/bots/b1/get_audio")).status == 202
-        await world.redis.hset(world.keys.bot("b1"), "stopped_at", iso(time.time() - MADE_WITHIN_S))
-        assert (await call("GET", "/bots/b1/get_audio")).status == 404, "nobody makes a file of it any more"
-        put(store, msgspec.structs.replace(so_far, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
-        link = (await call("GET", "/bots/b1/get_audio")).body["audio_url"]
-        assert "/api/v1/bots/b1/audio?attempt=1&expires=" in link
-        assert link.startswith("http://127.0.0.1:")
-        file = await call("GET", "/bots/b1/audio")
-        assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS", "audio/ogg")
-        assert "no video was recorded" in (await call("GET", "/bots/b1/get_video")).message
-        (store / "b1" / "1" / AUDIO).unlink()
-        assert (await call("GET", "/bots/b1/audio")).status == 503
-        (store / "b1" / "1" / FINAL).write_bytes(b'{"version": 1')
-        unread = await call("GET", "/bots/b1/get_audio")
-        assert (unread.status, "Input data was truncated" in unread.message) == (503, True)
-        await hand.apply(NoteRecorded(BotRecorded("vm-b", "b1", 1, hand.at + 90, finished=True)))
-        before = time.time()
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    assert [path for path in store.rglob("*") if path.is_file()] == [store / manifest.deleted("b1")]
-    mark_until = await world.redis.zscore(world.keys.recordings_expiring, "b1")
-    assert before <= mark_until - DELETED_MARK_LIFE_S <= time.time()
-
-
-async def test_a_deletion_that_its_program_does_not_survive_leaves_no_mark_without_an_end(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-
-    async def be_killed(_: Store, bot_id: str, _now: float) -> int:
-        assert await world.redis.zscore(world.keys.recordings_expiring, bot_id) > time.time() + DELETED_MARK_LIFE_S - 60
-        raise StoreError("it is killed here")
-
-    monkeypatch.setattr(deletion, "delete", be_killed)
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 503
-    assert await world.redis.zscore(world.keys.recordings_expiring, "b1")
-
-
-async def test_of_a_bot_that_no_worker_had_the_store_holds_no_mark(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.accept("b1")
-    await hand.end("b1")
-    async with world.serving() as call:
-        assert (await call("DELETE", "/bots/b1/delete")).status == 200
-    assert not store.exists()
-    assert not await world.redis.exists(world.keys.recordings_expiring)
-
-
-async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-    sound = Audio(AUDIO, 4, "0f" * 32, 2.0)
-    tracks = [SoundTrack(f"track-00{n}.ogg", 7, "0f" * 32, f"id-{n}", 1.0, 2.0 + n, 100) for n in range(4)]
-    for place in (0, 2):
-        tracks[place] = msgspec.structs.replace(tracks[place], speaker="Ann", speaker_id="p1", share=0.9)
-    turns = [Turn("p1", "Ann", 1.5, 2.5), Turn("p2", "Ben", 3.0, 4.0)]
-    tracks[3] = msgspec.structs.replace(tracks[3], turns=turns, share=0.8)
-    made = Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=sound)
-    async with world.serving() as call:
-        put(store, made)
-        assert "no sound track" in (await call("GET", "/bots/b1/get_audio_streams")).message
-        assert (await call("GET", "/bots/b1/audio?track=0")).status == 404
-        taken: tuple[Kind, ...] = ("audio", "tracks")
-        put(store, msgspec.structs.replace(made, kinds=taken, tracks=tracks))
-        (store / "b1" / "1" / "track-001.ogg").write_bytes(b"OggS-id")
-        answer = (await call("GET", "/bots/b1/get_audio_streams")).body
-        assert answer["summary"] == {"total_participants": 3, "total_segments": 4}
-        owners = [(each["participant_name"], each["participant_id"]) for each in answer["participants"]]
-        assert owners == [("Ann", "p1"), ("id-1", ""), ("id-3", "")]
-        assert [stream["stream_id"] for stream in answer["participants"][0]["streams"]] == ["id-0", "id-2"]
-        assert [each["streams"][0]["turns"] for each in answer["participants"][:2]] == [[], []]
-        in_turn = answer["participants"][2]["streams"][0]["turns"]
-        assert in_turn[1] == {
-            "participant_name": "Ben", "participant_id": "p2", "start_seconds": 3.0, "end_seconds": 4.0,
-        }  # fmt: skip
-        assert (answer["audio_streams_available"], answer["message"]) == (True, None)
-        [segment] = answer["participants"][1]["streams"][0]["segments"]
-        assert (answer["participants"][1]["participant_name"], segment["duration_seconds"]) == ("id-1", 3.0)
-        file = await call("GET", "/bots/b1/audio?track=1")
-        assert "/api/v1/bots/b1/audio?track=1&attempt=1&" in segment["url"]
-        assert (file.status, file.body, file.headers["Content-Type"]) == (200, b"OggS-id", "audio/ogg")
-        assert "b1-1-track-1.ogg" in file.headers["Content-Disposition"]
-        assert (await call("GET", "/bots/b1/audio?track=4")).status == 404
-        assert (await call("GET", "/bots/b1/audio?track=1&format=m4a")).status == 400
-        refused = [Gap(0.0, 1.0, "refused", "tracks")]
-        put(store, msgspec.structs.replace(made, kinds=taken, gaps=refused))
-        answer = (await call("GET", "/bots/b1/get_audio_streams")).body
-        assert (answer["participants"], answer["audio_streams_available"]) == ([], False)
-        assert "did not let" in answer["message"]
-
-
-@pytest.mark.long
-async def test_the_sound_is_made_an_m4a_for_whoever_asks_for_one(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-    async with world.serving() as call:
-        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
-        assert (await call("GET", "/bots/b1/get_audio?format=mp3")).status == 400
-        unreadable = await call("GET", "/bots/b1/get_audio?format=m4a")
-        assert (unreadable.status, "could not be made" in unreadable.message) == (503, True)
-        write_ogg(store / "b1" / "1" / AUDIO, seconds=1)
-        link = (await call("GET", "/bots/b1/get_audio?format=m4a")).body["audio_url"]
-        assert "/api/v1/bots/b1/audio?format=m4a&attempt=1&" in link
-        file = await call("GET", "/bots/b1/audio?format=m4a", headers={"Range": "bytes=4-10"})
-        assert (file.status, file.body, file.headers["Content-Type"]) == (206, "ftypM4A", "audio/mp4")
-        assert (store / "b1" / "1" / M4A).is_file()
-        await call("DELETE", "/bots/b1/delete")
-        assert list(store.rglob("*.*")) == []
-
-
-async def test_while_somebody_elses_m4a_is_made_whoever_asks_for_it_is_told_to_come_again(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def being_made(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr("poolmgr.api.operation.Conversions.made", being_made)
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-    async with world.serving() as call:
-        put(tmp_path, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, audio=Audio(AUDIO, 4, "0f" * 32, 1.0)))
-        for what in ("get_audio", "audio"):
-            assert (await call("GET", f"/bots/b1/{what}?format=m4a")).status == 202
-
-
-async def test_the_picture_of_a_meeting_is_described_and_any_part_of_its_file_can_be_fetched(
-    world: World, tmp_path: Path
-) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    hand = await world.ledger()
-    await hand.enter("b1")
-    await hand.end("b1")
-    await world.redis.hset(world.keys.bot("b1"), "video", "1")
-    seen = Video(VIDEO, 10, "0f" * 32, 60.0, "vp9", 1280, 720, 899, 14.98, 1)
-    async with world.serving() as call:
-        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True))
-        assert "no video of its meeting" in (await call("GET", "/bots/b1/get_video")).message
-        put(store, Manifest(1, "b1", 1, "room", 0.0, 1.0, finished=True, kinds=("audio", "video"), video=seen))
-        told = (await call("GET", "/bots/b1/get_video")).body
-        link = "/api/v1/bots/b1/video?attempt=1&"
-        assert link in told["video_url"]
-        assert told["video_info"] == {
-            "duration": 60.0, "size_mb": 0.0, "resolution": "1280x720", "fps": 14.98, "frames_processed": 899,
-            "corrupted_frames": 1,
-        }  # fmt: skip
-        streams = (await call("GET", "/bots/b1/get_recording_streams")).body
-        assert (link in streams.pop("video_url"), streams) == (True, {"video_info": told["video_info"]})
-        part = await call("GET", "/bots/b1/video", headers={"Range": "bytes=3-5"})
-        assert (part.status, part.body, part.headers["Content-Type"]) == (206, "345", "video/mp4")
-
-
-async def test_a_meeting_that_was_not_recorded_says_so(world: World) -> None:
-    hand = await world.ledger()
-    for bot_id in ("live", "over"):
-        await hand.enter(bot_id)
-    await hand.end("over")
-    async with world.serving() as call:
-        assert (await call("GET", "/bots/live/get_audio")).status == 202
-        assert "no audio was recorded" in (await call("GET", "/bots/over/get_audio")).message
-        assert (await call("GET", "/bots/none/get_audio")).status == 404
-
-
-async def test_a_recording_that_is_none_is_told_from_a_store_that_fails(world: World, tmp_path: Path) -> None:
-    hand = await world.ledger()
-    await hand.enter("over")
-    await hand.end("over")
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
-    put(store, Manifest(1, "over", 1, "room", 0.0, 1.0, finished=True))
-    async with world.serving() as call:
-        assert "no audio of its meeting" in (await call("GET", "/bots/over/audio")).message
-        (store / "over" / "1" / FINAL).write_text("{}")
-        assert (await call("GET", "/bots/over/audio")).status == 503
-        assert (await call("DELETE", "/bots/over/delete")).status == 200
 
 
 def bundle(**pictures: bytes) -> bytes:
