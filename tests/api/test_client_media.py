@@ -21,8 +21,8 @@ from poolmgr.core.decisions import NoteRecorded
 from tests.api.conftest import TOKEN, World
 from tests.api.test_client import Both
 from tests.worker.capture.conftest import Recorded
+from tests.worker.capture.left import MAKING_S, TEN_S, finish
 from tests.worker.capture.making.test_picture import FPS, film
-from tests.worker.capture.test_finishing import MAKING_S, TEN_S, finish
 from tests.worker.capture.test_making_tracks import line, tone
 from worker.capture.progress import Began, Chunk, Closed, Opened
 from worker.capture.spool import Spool, name_of

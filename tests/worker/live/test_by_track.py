@@ -10,7 +10,7 @@ from playwright.async_api import Page
 
 from common.wire.packets import Line
 from tests.waiting import wait_until
-from tests.worker.capture.test_finishing import sound
+from tests.worker.capture.left import sound
 from tests.worker.live.conftest import HOME, Heard, heard
 from tests.worker.live.test_track_decoding import Sender, line
 from worker.capture.progress import Opened
