@@ -8,10 +8,11 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 from playwright.async_api import Playwright, async_playwright
 
 from common.wire import codec
@@ -35,6 +36,7 @@ _DEADLINE_S: Final = 30.0
 async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
     rounds = 3 if quick else 20
     ours, floor = Series("spent slot back to warm", "ms"), Series("bare Chromium start to its DevTools port", "ms")
+    answered = Series("bare Chromium start to its page's first answer, to a bare client", "ms")
     paged = Series("Playwright: launch and a new page", "ms")
     async with MeetingPage() as page, async_playwright() as playwright:
         # One slot: its next browser is not ordered before the last one is gone.
@@ -45,6 +47,7 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             contenders = [
                 Contender((ours,), lambda: _spend(stage, page)),
                 Contender((floor,), lambda: _start_bare(stage.folder)),
+                Contender((answered,), lambda: _answer_bare(stage.folder)),
                 Contender((paged,), lambda: _start_page(playwright)),
             ]
             await take_turns(rounds, contenders, progress.say)
@@ -54,15 +57,18 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             "rewarm",
             "a spent idle slot back to warm",
             ours.summary(),
-            [floor.summary(), paged.summary()],
+            [floor.summary(), answered.summary(), paged.summary()],
             times,
-            [Budget("ratio of p50s", "x", times, _MOST)],
+            [
+                Budget("ratio of p50s", "x", times, _MOST),
+                Budget("ratio to the page's first answer", "x", ratio(ours, answered) or 0.0),
+            ],
             conditions=f"{rounds} times: a VM with one slot serves a bot whose meeting is over; from WorkerGone(spent)"
             " to WorkerWarm, by the times that Redis gave these events. The bare start is a process with an empty"
-            " profile, from its fork to the complete DevToolsActivePort file.",
+            " profile, from its fork to the complete DevToolsActivePort file, or until its page has told one sum.",
             limited_by="Chromium's own start: when its DevTools port is there, more than a third of its processor time"
-            " is still to come, for its window and the page's process. On top come the order over Redis, connecting to"
-            " the browser, and preparing its page.",
+            " is still to come, for its window and the page's process, and until then it answers nobody. A client that"
+            " only asks the page for one sum waits as long. On top come the order over Redis and preparing the page.",
         )
     ]
 
@@ -106,6 +112,35 @@ async def _start_page(playwright: Playwright) -> list[tuple[float]]:
 
 
 async def _start_bare(parent: Path) -> list[tuple[float]]:
+    async with _bare(parent) as (began, _):
+        return [((time.monotonic_ns() - began) / 1e6,)]
+
+
+async def _answer_bare(parent: Path) -> list[tuple[float]]:
+    """The page is asked for one sum, by a client that does nothing else."""
+    async with _bare(parent) as (began, endpoint), aiohttp.ClientSession() as session:
+        async with session.ws_connect(endpoint) as browser:
+            pages: list[Any] = []
+            while not pages:
+                targets = (await _call(browser, "Target.getTargets"))["targetInfos"]
+                pages = [each["targetId"] for each in targets if each["type"] == "page"]
+            attached = await _call(browser, "Target.attachToTarget", targetId=pages[0], flatten=True)
+            await _call(browser, "Runtime.evaluate", attached["sessionId"], expression="1 + 1")
+        return [((time.monotonic_ns() - began) / 1e6,)]
+
+
+async def _call(browser: aiohttp.ClientWebSocketResponse, method: str, session: str = "", **params: Any) -> Any:
+    """A DevTools command, and its answer; events are passed over."""
+    whose = {"sessionId": session} if session else {}
+    await browser.send_json({"id": 1, "method": method, "params": params, **whose})
+    while "id" not in (said := await browser.receive_json()):
+        pass
+    return said["result"]
+
+
+@asynccontextmanager
+async def _bare(parent: Path) -> AsyncGenerator[tuple[int, str]]:
+    """A Chromium whose DevTools port is there: when it was started (monotonic, ns), and its endpoint."""
     await asyncio.sleep(_SETTLE_S)
     profile = Path(tempfile.mkdtemp(prefix="bare-", dir=parent))
     headless = ("--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank")
@@ -121,9 +156,9 @@ async def _start_bare(parent: Path) -> list[tuple[float]]:
     )
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            while not _is_complete(port_file):  # noqa: ASYNC110 - another process writes it
+            while not (endpoint := _endpoint(port_file)):  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(_POLL_S)
-        return [((time.monotonic_ns() - began) / 1e6,)]
+            yield began, endpoint
     except TimeoutError:
         raise StageError(f"Chromium did not start within {_DEADLINE_S:.0f} s") from None
     finally:
@@ -133,8 +168,9 @@ async def _start_bare(parent: Path) -> list[tuple[float]]:
         shutil.rmtree(profile, ignore_errors=True)
 
 
-def _is_complete(port_file: Path) -> bool:
+def _endpoint(port_file: Path) -> str:
+    """Empty while the file is not complete."""
     with suppress(FileNotFoundError, ValueError):
-        _, path = port_file.read_text().split("\n")
-        return bool(path)
-    return False
+        port, path = port_file.read_text().split("\n")
+        return f"ws://127.0.0.1:{port}{path}" if path else ""
+    return ""
