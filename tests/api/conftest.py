@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -16,6 +17,7 @@ from yarl import URL
 
 from common.config.settings import (
     ApiSettings,
+    CaptureSettings,
     LeaseSettings,
     MeetingSettings,
     MetricsSettings,
@@ -127,6 +129,11 @@ class World:
         self.registry = CollectorRegistry()
         self.meetings = Meetings()
         self._runner: web.AppRunner | None = None
+
+    def keep_recordings(self, folder: Path) -> Path:
+        """In that folder, which is returned."""
+        self.settings = msgspec.structs.replace(self.settings, capture=CaptureSettings(store=str(folder)))
+        return folder
 
     def change(self, **settings: Any) -> None:
         """Of [api]."""

@@ -348,12 +348,14 @@ def _looks(within_s: float) -> Iterator[float]:
 
 
 def _replayed(call: Call, bot_id: str, bot: Record | None, job: Job) -> Answer:
+    # The bot may have been deleted since, or never was, and somebody else may have one of the same id.
+    if bot and bot.owner != call.token.name:
+        bot = None
     if bot and job.queue_timeout_s == 0 and _went_unserved(bot):
         raise _no_capacity(bot, job)
     if bot and _is_undecided(bot):
         raise _has_no_worker("Idempotency-Key")
-    # The bot may have been deleted since, and another token may have a bot of the same id.
-    status = bot.status if bot and may_see(call.token, bot) else Status.STOPPED
+    status = bot.status if bot else Status.STOPPED
     message = "This Idempotency-Key was sent before with the same request; this is the bot that came of it."
     return Answer(507, Replayed(message, bot_id, transcript_id(bot_id, job), job.meeting_url, status, job.warnings))
 

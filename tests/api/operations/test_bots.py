@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from common.config.settings import CaptureSettings, MeetingSettings
+from common.config.settings import MeetingSettings
 from common.jobs.record import iso
 from common.wire.messages import BotRecorded, BotSaw, BotTranscribed
 from common.wire.vocabulary import BotState, Reason
@@ -270,7 +270,7 @@ async def test_what_is_wrong_with_a_live_feed_is_a_warning_as_long_as_it_is(worl
 async def test_what_is_wrong_with_a_recording_is_a_warning_until_its_files_are_made(
     world: World, tmp_path: Path
 ) -> None:
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    world.keep_recordings(tmp_path)
     stalled = "capture_failed: nothing comes of the picture"
     away = "the store does not take the recording, which waits on the disk"
     hand = await world.ledger()

@@ -202,9 +202,12 @@ async def test_a_replay_of_what_was_withdrawn_is_refused_where_another_request_h
         assert (answer.status, "was used for another request" in answer.message) == (409, True)
 
 
-async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
+def between_look_and_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[[Awaitable[Said], str], Awaitable[Said]]:
+    """Returns what makes a request, for the bot of that id, once the leader has looked for what is in the way of the
+    jobs that it took. The leader goes on once the request is on the list.
+    """
     has_looked, may_go_on = asyncio.Event(), asyncio.Event()
     conflicts = Jobs.conflicts
 
@@ -214,15 +217,26 @@ async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
         await may_go_on.wait()
         return found
 
-    async def request_comes() -> None:
-        await wait_until(lambda: world.redis.exists(world.keys.submitted("posted")))
+    async def go_on(bot_id: str) -> None:
+        await wait_until(lambda: world.redis.exists(world.keys.submitted(bot_id)))
         may_go_on.set()
 
+    async def posted(request: Awaitable[Said], bot_id: str) -> Said:
+        await has_looked.wait()
+        answer, _ = await asyncio.gather(request, go_on(bot_id))
+        return answer
+
     monkeypatch.setattr(Jobs, "conflicts", then_wait)
+    return posted
+
+
+async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted = between_look_and_turn(world, monkeypatch)
     async with world.leading() as call:
         await world.redis.lpush(world.keys.jobs, json.dumps({**JOB, "bot_id": "pushed", "deduplication_key": "k"}))
-        await has_looked.wait()
-        answer, _ = await asyncio.gather(call.create(bot_id="posted", deduplication_key="k"), request_comes())
+        answer = await posted(call.create(bot_id="posted", deduplication_key="k"), "posted")
         dead = await world.dead_job()
         assert (dead.bot_id, dead.reason) == ("pushed", "duplicate_key")
         assert dead.detail == "deduplication_key: bot posted was made with the same one"
@@ -235,24 +249,10 @@ async def test_who_takes_a_key_while_a_leader_looks_for_it_has_it(
 async def test_who_names_a_bot_as_a_job_that_a_leader_is_about_to_take_hears_that_there_is_one(
     world: World, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_looked, may_go_on = asyncio.Event(), asyncio.Event()
-    conflicts = Jobs.conflicts
-
-    async def then_wait(self: Jobs, jobs: Sequence[Job]) -> dict[str, str]:
-        found = await conflicts(self, jobs)
-        has_looked.set()
-        await may_go_on.wait()
-        return found
-
-    async def request_comes() -> None:
-        await wait_until(lambda: world.redis.exists(world.keys.submitted("b1")))
-        may_go_on.set()
-
-    monkeypatch.setattr(Jobs, "conflicts", then_wait)
+    posted = between_look_and_turn(world, monkeypatch)
     async with world.leading() as call:
         await world.redis.lpush(world.keys.jobs, json.dumps({**JOB, "bot_id": "b1", "bot_name": "The one that is"}))
-        await has_looked.wait()
-        answer, _ = await asyncio.gather(call.create("k", bot_id="b1", **fields), request_comes())
+        answer = await posted(call.create("k", bot_id="b1", **fields), "b1")
         assert (answer.status, "bot with this bot_id already" in answer.message) == (409, True)
         await wait_until(world.all_taken)
         assert await world.redis.hget(world.keys.bot("b1"), "bot_name") == b"The one that is"
@@ -274,6 +274,14 @@ async def test_a_job_whose_bot_id_another_one_has_by_then_comes_off_the_list(
         hand = await world.ledger()
         assert (await call.create(bot_id="b1", **fields)).status == 409
         assert await world.redis.llen(world.keys.jobs) == 0
+
+
+async def test_a_replay_of_what_another_job_took_the_bot_id_of_tells_nothing_of_that_ones_bot(world: World) -> None:
+    async with world.serving() as call:
+        await undecided(call, "k", bot_id="b1")  # and its API dies before it frees the key
+        await (await world.ledger()).enter("b1")
+        answer = await call.create("k", bot_id="b1", queue_timeout=0)
+        assert (answer.status, answer.body["status"]) == (507, "Stopped")
 
 
 async def test_who_asks_for_a_key_while_a_leader_makes_its_bot_has_that_bot(world: World) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.config.settings import CaptureSettings
 from common.jobs.record import iso
 from common.runtime.recordings import deletion
 from common.runtime.recordings.store import Store, StoreError
@@ -155,8 +154,7 @@ async def test_deleting_leaves_nothing_and_tells_the_callback(world: World, monk
 async def test_a_bot_is_deleted_also_while_the_files_of_its_recording_are_to_be_made(
     world: World, tmp_path: Path
 ) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.apply(NoteRecorded(BotRecorded("vm-a", "b1", 1, hand.at + 2)))
@@ -170,7 +168,7 @@ async def test_a_bot_is_deleted_also_while_the_files_of_its_recording_are_to_be_
 async def test_a_deletion_that_its_program_does_not_survive_leaves_no_mark_without_an_end(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    world.keep_recordings(tmp_path)
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.end("b1")
@@ -186,8 +184,7 @@ async def test_a_deletion_that_its_program_does_not_survive_leaves_no_mark_witho
 
 
 async def test_of_a_bot_that_no_worker_had_the_store_holds_no_mark(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.accept("b1")
     await hand.end("b1")

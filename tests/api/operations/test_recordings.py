@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.config.settings import CaptureSettings
 from common.jobs.record import iso
 from common.wire import manifest
 from common.wire.manifest import AUDIO, FINAL, M4A, PROGRESS, VIDEO, Audio, Gap, Kind, Manifest, SoundTrack, Video
@@ -43,8 +42,7 @@ def put(store: Path, made: Manifest, name: str = FINAL) -> None:
 async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_its_bot(
     world: World, tmp_path: Path
 ) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.enter("b1")
     so_far = Manifest(1, "b1", 1, "room", 0.0, None, finished=False)
@@ -77,8 +75,7 @@ async def test_the_sound_of_a_meeting_is_fetched_when_it_is_made_and_goes_with_i
 
 
 async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.end("b1")
@@ -124,8 +121,7 @@ async def test_each_track_is_fetched_alone_where_tracks_were_taken(world: World,
 
 @pytest.mark.long
 async def test_the_sound_is_made_an_m4a_for_whoever_asks_for_one(world: World, tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.end("b1")
@@ -151,7 +147,7 @@ async def test_while_somebody_elses_m4a_is_made_whoever_asks_for_it_is_told_to_c
         return None
 
     monkeypatch.setattr("poolmgr.api.operation.Conversions.made", being_made)
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(tmp_path)))
+    world.keep_recordings(tmp_path)
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.end("b1")
@@ -164,8 +160,7 @@ async def test_while_somebody_elses_m4a_is_made_whoever_asks_for_it_is_told_to_c
 async def test_the_picture_of_a_meeting_is_described_and_any_part_of_its_file_can_be_fetched(
     world: World, tmp_path: Path
 ) -> None:
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     hand = await world.ledger()
     await hand.enter("b1")
     await hand.end("b1")
@@ -203,8 +198,7 @@ async def test_a_recording_that_is_none_is_told_from_a_store_that_fails(world: W
     hand = await world.ledger()
     await hand.enter("over")
     await hand.end("over")
-    store = tmp_path / "store"
-    world.settings = msgspec.structs.replace(world.settings, capture=CaptureSettings(store=str(store)))
+    store = world.keep_recordings(tmp_path / "store")
     put(store, Manifest(1, "over", 1, "room", 0.0, 1.0, finished=True))
     async with world.serving() as call:
         assert "no audio of its meeting" in (await call("GET", "/bots/over/audio")).message
