@@ -67,8 +67,8 @@ async def measure(progress: Progress, *, quick: bool) -> list[Measurement]:
             " to WorkerWarm, by the times that Redis gave these events. The bare start is a process with an empty"
             " profile, from its fork to the complete DevToolsActivePort file, or until its page has told one sum.",
             limited_by="Chromium's own start: when its DevTools port is there, more than a third of its processor time"
-            " is still to come, for its window and the page's process, and until then it answers nobody. A client that"
-            " only asks the page for one sum waits as long. On top come the order over Redis and preparing the page.",
+            " is still to come, for its window and the page's process. A client that only asks the page for one sum"
+            " waits for that, too. On top come the order over Redis and preparing the page.",
         )
     ]
 

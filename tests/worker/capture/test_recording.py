@@ -1,186 +1,22 @@
-"""What a recording does while its meeting refuses it, and when disk, store, driver or recorder fail. A stand-in for the
-recorder gives a chunk a fetch; the spool is real.
-"""
+"""What a recording does while its meeting refuses it, and when disk, store, driver or recorder fail."""
 
 import asyncio
 import errno
 import math
 import time
-from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import pytest
-import structlog
-from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
-from common.config.settings import WorkerSettings
-from common.wire.manifest import Gap, GapCause, Manifest
-from common.wire.messages import AutomaticLeave
-from common.wire.vocabulary import BotState, Reason
+from common.wire.manifest import GapCause
 from tests.waiting import wait_until
-from worker.capture.clock import Clock
-from worker.capture.null_spool import NullSpool
+from tests.worker.capture.scene import IN_MEETING, OUT, REFUSED, SILENT, Scene, full
 from worker.capture.progress import Opened, Paused
-from worker.capture.recording import LIVE_CHUNK_S, Recording
+from worker.capture.recording import LIVE_CHUNK_S
 from worker.capture.spool import Spool
-from worker.capture.way import MOST_AT_ONCE, PAUSED, CaptureOptions, Chunk, Pulled, Start, WayName
-from worker.decide.state import Limits, SessionSettings, State
-from worker.decide.words import Finish
-
-IN_MEETING = State(Limits.of(AutomaticLeave(), SessionSettings.of(WorkerSettings())), 0.0, BotState.IN_MEETING)
-SILENT = "capture_failed: what is recorded is silent, and the meeting is not"
-REFUSED = msgspec.structs.replace(IN_MEETING, refused_since=1.0)
-OUT = msgspec.structs.replace(IN_MEETING, ending=Finish(Reason.MEETING_ENDED))
-
-
-class StandIn:
-    """A way, and its recorder. `begun`: the cause before each part. `told`: what was called. `level`: how loud it is
-    now. `heard_at`: when it last gave something loud.
-    """
-
-    def __init__(self, name: WayName = "recorder_tab") -> None:
-        self.name: WayName = name
-        self.label = f"by a stand-in for the {name}"
-        self.opens = 0
-        self.trouble: Exception | None = None  # in opening it
-        self.is_open = False
-        self.stopped = ""
-        self.begun: list[GapCause | None] = []
-        self.told: list[str] = []
-        self.level = self._level_before = 1.0  # `_level_before`: at the last pull
-        self.heard_at = 0.0
-        self.is_stuck = False
-        self._at = 0.0
-        self.clock = Clock(0)
-        self._chunks: list[Chunk] = []
-        self.seq = 0
-
-    async def find(self, page: Page | None) -> "StandIn | None":
-        return self if self.is_open else None
-
-    async def open(self, page: Page, start: Start) -> "StandIn":
-        self.opens += 1
-        if self.trouble:
-            raise self.trouble
-        self.is_open, self.stopped = True, PAUSED if start.paused else ""
-        self.seq, self._chunks, self._level_before = start.seq, [], self.level
-        self._part, self.clock = start.parts["audio"] - 1, start.clock
-        if not start.paused:
-            self._begin(start.cause)
-        return self
-
-    def _begin(self, cause: GapCause | None) -> None:
-        self.begun.append(cause)
-        self._part, self._at = self._part + 1, self.clock.now()
-
-    async def pull(self, confirmed: int, wanted: int, cause: GapCause | None) -> Pulled:
-        if not self.is_open:
-            raise OSError("there is no recorder")
-        self._chunks = [chunk for chunk in self._chunks if chunk.seq >= confirmed]
-        if not self.stopped and not self.is_stuck:
-            now = self.clock.now()
-            chunk = Chunk(self.seq, "audio", self._part, self._at, now, now - self._at, b"sound", self.begun[-1])
-            self._chunks.append(chunk)
-            self.seq += 1
-        loudest, self._level_before = max(self.level, self._level_before), self.level
-        self.heard_at = self.clock.now() if loudest else self.heard_at
-        return Pulled(self._chunks[:wanted], len(self._chunks), {"audio": self.stopped}, loudest)
-
-    async def pause(self) -> None:
-        self.told.append("pause")
-        self.stopped = self.stopped or PAUSED
-
-    async def resume(self, cause: GapCause) -> None:
-        self.told.append("resume")
-        self.stopped = ""
-        self._begin(cause)
-
-    async def stop(self) -> None:
-        self.stopped = self.stopped or "asked"
-
-    async def close(self) -> None:
-        self.told.append("close")
-        self.is_open = False
-
-
-class Scene:
-    """One bot that is recorded by a stand-in, and by another one when that fails, if there is one. `heard`: the parts
-    of the sound that is sent live. `begun`: how it was recorded at first.
-    """
-
-    def __init__(self, folder: Path, *stand_ins: StandIn) -> None:
-        self.folder = folder / "b1@1"
-        self.spool: Spool | NullSpool | None = None
-        self.stand_in, *others = stand_ins or [StandIn()]
-        self.page: Page | None = cast("Page", object())
-        self.disk: OSError | None = None
-        self.has_room = True
-        self.is_only_streamed = False
-        self.voice_at: float | None = None
-        self.story: list[str] = []
-        self.heard: list[int] = []
-        self.begun: list[str] = []
-        self.announced: list[bool] = []  # whether it was paused then
-        self.recording = Recording(
-            spool=self.open_spool,
-            ways=[self.stand_in, *others],
-            options=CaptureOptions(("audio",), 96, 0, 0, 0, 0),
-            page=lambda: self.page,
-            voice_at=lambda: self.voice_at,
-            has_room=lambda: self.has_room,
-            on_began=self.begun.append,
-            add_to_story=self.story.append,
-            log=structlog.get_logger(),
-            on_sound=lambda _seq, part, _chunk: self.heard.append(part),
-            find_left=self.find_left,
-            on_recorder=lambda: self.announced.append(self.recording.is_paused),
-        )
-
-    def open_spool(self, came_in_at: float, clock: Clock) -> Spool | NullSpool:
-        if self.disk:
-            raise self.disk
-        if self.is_only_streamed:
-            return NullSpool()
-        opened = Opened("b1", 1, "room", came_in_at, way=self.stand_in.name, ahead_s=clock.ahead_s)
-        is_new = not self.folder.exists()
-        self.spool = Spool.create(self.folder, opened) if is_new else Spool.find(self.folder)
-        return self.spool
-
-    def find_left(self) -> Spool | None:
-        if self.disk:
-            raise self.disk
-        return Spool.find(self.folder) if self.folder.exists() else None
-
-    @property
-    def made(self) -> Manifest:
-        assert isinstance(self.spool, Spool)
-        return self.spool.progress.manifest()
-
-    @property
-    def gaps(self) -> list[Gap]:
-        """But those of a busy machine: a recorder may begin seconds late there, or be behind at the end."""
-        return [gap for gap in self.made.gaps if gap.cause != "late"]
-
-    @asynccontextmanager
-    async def recorded(self, state: State = IN_MEETING, *, is_killed: bool = False) -> AsyncGenerator[None]:
-        """`is_killed`: the agent, afterwards, with its threads; the bot is still in its meeting then."""
-        loop, threads = asyncio.get_running_loop(), ThreadPoolExecutor()
-        loop.set_default_executor(threads)
-        async with asyncio.TaskGroup() as group:
-            running = group.create_task(self.recording.run(), name="record")
-            self.recording.note(state)
-            yield
-            if is_killed:
-                running.cancel()
-            else:
-                self.recording.end()
-        loop.set_default_executor(ThreadPoolExecutor())
-        threads.shutdown()
+from worker.capture.way import MOST_AT_ONCE, PAUSED
 
 
 async def test_while_the_meeting_refuses_nothing_is_recorded_or_sent_whatever_a_user_asks_for(tmp_path: Path) -> None:
@@ -214,7 +50,7 @@ async def test_a_refusal_that_lasts_to_the_end_is_the_cause_of_the_gap_there_als
     async with scene.recorded():
         await wait_until(lambda: scene.heard)
         assert isinstance(scene.spool, Spool)
-        monkeypatch.setattr(scene.spool, "pause", _full)
+        monkeypatch.setattr(scene.spool, "pause", full)
         scene.recording.note(REFUSED)
         await wait_until(lambda: scene.stand_in.stopped == PAUSED)
         await asyncio.sleep(2.1)
@@ -238,7 +74,7 @@ async def test_an_attempt_that_begins_paused_says_so_and_announces_nothing_until
 async def test_what_is_paused_before_it_begins_is_not_recorded_for_a_moment_also_if_no_disk_takes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Spool, "pause", _full)
+    monkeypatch.setattr(Spool, "pause", full)
     scene = Scene(tmp_path)
     scene.recording.pause(paused=True)
     async with scene.recorded():
@@ -387,179 +223,6 @@ async def test_silence_is_told_from_the_last_sound_on_however_slow_the_disk_is(
     assert scene.gaps[0].began_at < scene.stand_in.heard_at
 
 
-# A display, and a tab for when it fails
-
-
-@pytest.fixture
-def display() -> StandIn:
-    return StandIn("display")
-
-
-@pytest.fixture
-def tab() -> StandIn:
-    return StandIn("recorder_tab")
-
-
-@pytest.fixture
-def both(tmp_path: Path, display: StandIn, tab: StandIn) -> Scene:
-    return Scene(tmp_path, display, tab)
-
-
-def ways(made: Manifest) -> list[WayName]:
-    return [part.way or made.way for part in made.parts]
-
-
-@pytest.mark.parametrize("is_paused_later", [False, True])
-async def test_a_display_that_is_silent_is_given_up_for_the_tab_at_once_and_all_goes_on(
-    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_paused_later: bool
-) -> None:
-    monkeypatch.setattr("worker.capture.silence.SILENT_AFTER_S", 1.0)
-    async with both.recorded():
-        await wait_until(lambda: both.heard)
-        display.stopped = "recorder"
-        await wait_until(lambda: 1 in both.heard)
-        assert (display.opens, tab.opens) == (2, 0), "a display that failed once is tried again"
-        display.level, both.voice_at, silent_at = 0.0, math.inf, display.clock.now()
-        await wait_until(lambda: 2 in both.heard)
-        assert display.told == ["close", "close"]
-        if is_paused_later:
-            both.recording.pause(paused=True)
-            await wait_until(lambda: tab.stopped == PAUSED)
-            both.recording.pause(paused=False)
-            await wait_until(lambda: 3 in both.heard)
-    assert both.begun == ["by a stand-in for the display"]
-    told = "go on to record it by a stand-in for the recorder_tab, because what was recorded was silent"
-    assert both.story[:2] == [SILENT, told]
-    assert ways(both.made) == ["display", "display", "recorder_tab", *["recorder_tab"] * is_paused_later]
-    assert both.made.way == "display"
-    lost, silent, changed, *paused = both.gaps
-    assert [gap.cause for gap in (lost, silent, changed)] == ["recorder_lost", "silent", "recorder_lost"]
-    assert [gap.cause for gap in paused] == ["paused"] * is_paused_later
-    assert silent_at - LIVE_CHUNK_S < silent.began_at < display.heard_at, "from the last sound on"
-    assert changed.ended_at == both.made.parts[2].began_at
-    sequence = [segment.sequence for segment in both.made.segments]
-    assert sequence == list(range(len(sequence)))
-
-
-@pytest.mark.parametrize("is_soon", [True, False])
-async def test_a_display_whose_recorder_fails_again_within_a_minute_is_given_up_for_the_tab(
-    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_soon: bool
-) -> None:
-    monkeypatch.setattr("worker.capture.stall.STALLED_AFTER_S", 1.0)
-    if not is_soon:
-        monkeypatch.setattr("worker.capture.recording.RESTART_EVERY_S", 0.0)
-    async with both.recorded():
-        await wait_until(lambda: both.heard)
-        display.stopped = "recorder"
-        await wait_until(lambda: 1 in both.heard)
-        display.is_stuck = True
-        await wait_until(lambda: "capture_failed: nothing comes of the audio" in both.story)
-        display.is_stuck = False
-        await wait_until(lambda: 2 in both.heard)
-    assert (display.opens, tab.opens) == ((2, 1) if is_soon else (3, 0))
-    told = "go on to record it by a stand-in for the recorder_tab, because nothing came of the audio"
-    assert (told in both.story) is is_soon
-    assert [gap.cause for gap in both.gaps] == ["recorder_lost", "recorder_lost"]
-
-
-async def test_a_display_that_cannot_be_recorded_at_all_is_given_up_for_the_tab(
-    both: Scene, display: StandIn, tab: StandIn
-) -> None:
-    display.trouble = OSError(errno.ENXIO, "nobody starts ffmpeg")
-    async with both.recorded():
-        await wait_until(lambda: both.heard)
-        tab.is_open = False
-        await wait_until(lambda: 1 in both.heard)
-    assert (display.opens, tab.opens) == (2, 2)
-    why = "[Errno 6] nobody starts ffmpeg"
-    assert (both.begun, both.story) == ([f"by a stand-in for the recorder_tab, because {why}"], [])
-    assert (both.made.way, ways(both.made)) == ("display", ["recorder_tab"] * 2)
-
-
-@pytest.mark.parametrize("is_heard", [True, False])
-async def test_a_display_that_begins_and_then_gives_nothing_but_errors_is_closed_before_the_tab_begins(
-    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, is_heard: bool
-) -> None:
-    if not is_heard:
-        monkeypatch.setattr(display, "pull", _full)
-    async with both.recorded():
-        await wait_until(lambda: both.heard or tab.opens)
-        monkeypatch.setattr(display, "pull", _full)
-        await wait_until(lambda: tab.opens)
-        assert display.told == ["close"]
-        await wait_until(lambda: is_heard in both.heard)
-    why = "[Errno 28] No space left on device"
-    assert both.begun == ["by a stand-in for the display"], "it is told once that it is recorded"
-    assert both.story == [f"go on to record it by a stand-in for the recorder_tab, because {why}"]
-
-
-@pytest.mark.parametrize("buffer_s", [600.0, 0.0])
-async def test_a_display_whose_chunks_wait_is_tried_again_while_the_disk_is_full(
-    both: Scene, display: StandIn, tab: StandIn, monkeypatch: pytest.MonkeyPatch, buffer_s: float
-) -> None:
-    tries, pull = list[float](), display.pull
-
-    async def fail(*_: object) -> Pulled:
-        tries.append(time.monotonic())
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    async with both.recorded():
-        await wait_until(lambda: both.heard)
-        both.has_room = False
-        waiting_from = display.seq
-        await wait_until(lambda: display.seq > waiting_from + 1)
-        monkeypatch.setattr("worker.capture.recording.RECORDER_BUFFER_S", buffer_s)
-        monkeypatch.setattr(display, "pull", fail)
-        await wait_until(lambda: len(tries) >= 3 or tab.opens)
-        monkeypatch.setattr(display, "pull", pull)
-        both.has_room = True
-        heard = len(both.heard)
-        await wait_until(lambda: len(both.heard) > heard)
-    is_kept = buffer_s > 0.0
-    assert (tab.opens, display.told) == ((0, []) if is_kept else (1, ["close"])), "no longer than it has room for more"
-    assert (both.gaps == []) is is_kept
-
-
-@pytest.mark.parametrize("trouble", [TimeoutError(), PlaywrightError("Target closed")])
-async def test_a_page_that_does_not_answer_is_no_fault_of_the_display(
-    both: Scene, display: StandIn, tab: StandIn, trouble: Exception
-) -> None:
-    display.trouble = trouble
-    async with both.recorded():
-        await wait_until(lambda: display.opens >= 3)
-        display.trouble = None
-        await wait_until(lambda: both.heard)
-    assert (tab.opens, ways(both.made)) == (0, ["display"])
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_the_next_agent_goes_on_by_the_tab_also_if_it_is_gone(tmp_path: Path, is_there: bool) -> None:
-    display, tab = StandIn("display"), StandIn("recorder_tab")
-    display.trouble = OSError("it fails")
-    before = Scene(tmp_path, display, tab)
-    async with before.recorded(is_killed=True):
-        await wait_until(lambda: before.heard and before.made.parts)
-    tab.is_open, display.trouble = is_there, None
-    scene = Scene(tmp_path, display, tab)
-    async with scene.recorded():
-        await wait_until(lambda: scene.heard)
-    assert (display.opens, tab.opens) == (2, 1 if is_there else 2)
-    assert set(ways(scene.made)) == {"recorder_tab"}
-
-
-async def test_the_next_agent_finds_a_tab_of_which_none_before_had_anything(
-    both: Scene, display: StandIn, tab: StandIn
-) -> None:
-    display.is_open = True  # its disk did not let it be closed
-    tab.is_open, tab._part = True, -1  # pyright: ignore[reportPrivateUsage]
-    tab._begin(None)  # pyright: ignore[reportPrivateUsage]
-    async with both.recorded():
-        await wait_until(lambda: both.heard)
-        tab.is_open = False
-        await wait_until(lambda: tab.opens)
-    assert display.opens == 0
-
-
 @pytest.mark.parametrize(("error", "cause"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "late")])
 async def test_a_disk_that_takes_no_recording_when_the_bot_comes_in_is_tried_again_and_the_gap_says_why(
     tmp_path: Path, error: int, cause: GapCause
@@ -598,7 +261,7 @@ async def test_while_nothing_can_be_spooled_a_recording_is_paused_and_told_of_si
         assert isinstance(scene.spool, Spool)
         append = scene.spool.append
         if is_disk:
-            monkeypatch.setattr(scene.spool, "append", _full)
+            monkeypatch.setattr(scene.spool, "append", full)
         else:
             scene.has_room = False
         scene.recording.pause(paused=True)
@@ -651,10 +314,6 @@ async def test_a_browser_that_is_not_connected_to_for_long_is_told_and_what_was_
 
 def _slowly(_: int) -> None:
     time.sleep(0.005)
-
-
-def _full(*_: object) -> None:
-    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("is_gone", [False, True])

@@ -15,7 +15,7 @@ from common.wire.messages import BotEnded, BotMoved
 from common.wire.vocabulary import BotState, Reason
 from tests.waiting import wait_until
 from tests.worker.capture.conftest import Recorded
-from tests.worker.capture.test_recording import StandIn
+from tests.worker.capture.scene import StandIn
 from tests.worker.conftest import Harness, pool_with, stand_ins
 from worker.capture.spool import Spool
 from worker.capture.way import MOST_AT_ONCE
